@@ -1,0 +1,1 @@
+"""Expression and labs: read, validate, normalise, train, predict, explain. No Django here."""

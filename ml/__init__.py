@@ -1,0 +1,1 @@
+"""The diagnosis tree, findings, image reading, networks, explanation, calibration and fusion. No Django here."""
