@@ -1,0 +1,26 @@
+"""Who may do what: one table, one question. Unknown acts and roles are denied."""
+
+from clinic.accounts.models import Membership, Role, Site
+
+READ = {"case.view", "case.create", "item.upload", "analysis.request"}
+ACTS_OF_ROLE = {
+    Role.TECHNICIAN: READ,
+    Role.INTEGRATOR: READ,
+    Role.CLINICIAN: READ | {"report.sign"},
+    Role.AUDITOR: {"audit.view"},
+    Role.ADMIN: {"audit.view", "user.manage", "model.manage"},
+}
+
+
+def sites_where(user, act):
+    """The sites at which ``user`` may do ``act``, as a queryset."""
+    roles = [role for role, acts in ACTS_OF_ROLE.items() if act in acts]
+    if not user.is_active:
+        return Site.objects.none()
+    return Site.objects.filter(memberships__in=Membership.objects.filter(user=user.pk, role__in=roles))
+
+
+def may(user, act, site=None):
+    """Whether ``user`` may do ``act`` at ``site``, or at any site where none is named."""
+    sites = sites_where(user, act)
+    return (sites.filter(pk=site.pk) if site else sites).exists()

@@ -1,0 +1,91 @@
+from django.db import models
+
+
+class Action(models.TextChoices):
+    """Everything that can stand in the log. Closed: a new act is a new line here."""
+
+    LOGIN = "login"
+    LOGIN_FAILED = "login.failed"
+    LOGOUT = "logout"
+    TOKEN_CREATE = "token.create"
+    TOKEN_REVOKE = "token.revoke"
+    PATIENT_CREATE = "patient.create"
+    PATIENT_READ = "patient.read"
+    PATIENT_SEARCH = "patient.search"
+    CASE_CREATE = "case.create"
+    CASE_READ = "case.read"
+    CASE_SEARCH = "case.search"
+    ITEM_RECEIVE = "item.receive"
+    ITEM_ACCEPT = "item.accept"
+    ITEM_REJECT = "item.reject"
+    ITEM_READ = "item.read"
+    ITEM_DOWNLOAD = "item.download"
+    ANALYSIS_REQUEST = "analysis.request"
+    ANALYSIS_START = "analysis.start"
+    ANALYSIS_REQUEUE = "analysis.requeue"
+    ANALYSIS_COMPLETE = "analysis.complete"
+    ANALYSIS_FAIL = "analysis.fail"
+    ANALYSIS_CANCEL = "analysis.cancel"
+    ANALYSIS_READ = "analysis.read"
+    FINDING_SAVE = "finding.save"
+    ARTEFACT_READ = "artefact.read"
+    REPORT_DRAFT = "report.draft"
+    REPORT_READ = "report.read"
+    REPORT_SIGN = "report.sign"
+    REPORT_AMEND = "report.amend"
+    BUNDLE_IMPORT = "bundle.import"
+    BUNDLE_ACTIVATE = "bundle.activate"
+    BUNDLE_RETIRE = "bundle.retire"
+    USER_CREATE = "user.create"
+    ROLE_CHANGE = "role.change"
+    AUDIT_READ = "audit.read"
+    AUDIT_EXPORT = "audit.export"
+    DENIED = "denied"
+
+
+class Outcome(models.TextChoices):
+    SUCCESS = "success"
+    DENIED = "denied"
+    FAILURE = "failure"
+
+
+class AuditEvent(models.Model):
+    """One act by someone on something, chained to the one before. Rows are only ever added.
+
+    ``body`` is the canonical JSON (RFC 8785) that was hashed, exactly as hashed; the columns beside it are copies for
+    searching, and verification compares them with it.
+    """
+
+    seq = models.PositiveBigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    actor_id = models.CharField(max_length=64, blank=True)
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=40, choices=Action)
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    object_type = models.CharField(max_length=40, blank=True)
+    object_id = models.CharField(max_length=64, blank=True)
+    patient_id = models.CharField(max_length=64, blank=True)
+    case_id = models.CharField(max_length=64, blank=True)
+    site_id = models.CharField(max_length=64, blank=True)
+    body = models.TextField()
+    prev_hash = models.CharField(max_length=64, unique=True)
+    hash = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["actor_id", "-seq"]),
+            models.Index(fields=["patient_id", "-seq"]),
+            models.Index(fields=["case_id", "-seq"]),
+            models.Index(fields=["action", "-seq"]),
+            models.Index(fields=["-at"]),
+        ]
+
+
+class Anchor(models.Model):
+    """A signed head of the chain (Ed25519), also written as a file outside the database, so that a cut tail shows."""
+
+    seq = models.PositiveBigIntegerField()
+    hash = models.CharField(max_length=64)
+    at = models.DateTimeField()
+    key_id = models.CharField(max_length=16)
+    signature = models.CharField(max_length=128)

@@ -1,0 +1,160 @@
+"""What every run mode shares. The environment is read here and in the three files beside this one, nowhere else."""
+
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+HOME = Path(env("MARROW_HOME", default=str(BASE_DIR / "var")))  # database, files, broker and logs of the embedded mode
+HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "knox",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_htmx",
+    "clinic.accounts",
+    "clinic.patients",
+    "clinic.registry",
+    "clinic.cases",
+    "clinic.audit",
+    "clinic.api",
+    "clinic.portal",
+    "workers",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "clinic.portal.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "clinic.audit.context.request_context",
+]
+
+ROOT_URLCONF = "clinic.urls"
+WSGI_APPLICATION = "clinic.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def database(url: str) -> dict:
+    """A database from its URL. SQLite writes in WAL with immediate transactions, so that writers queue and never clash."""
+    said = environ.Env.db_url_config(url)
+    if said["ENGINE"].endswith("sqlite3"):
+        pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+        said["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": pragmas}
+    else:
+        said["CONN_MAX_AGE"] = 60
+        said["CONN_HEALTH_CHECKS"] = True
+    return said
+
+
+DATABASES = {"default": database(env("DATABASE_URL", default=f"sqlite:///{HOME / 'marrow.sqlite3'}"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Files. Private: nothing under FILES_ROOT is ever served by a static route.
+FILES_ROOT = Path(env("MARROW_FILES", default=str(HOME / "files")))
+FILE_UPLOAD_PERMISSIONS = 0o600
+UPLOAD_MAX_BYTES = env.int("MARROW_UPLOAD_MAX_BYTES", default=512 * 1024 * 1024)
+DATA_UPLOAD_MAX_NUMBER_FILES = 500
+BUNDLE_ROOTS = [Path(p) for p in env.list("MARROW_BUNDLES", default=[str(BASE_DIR / "ml" / "bundles")])]
+AUDIT_KEY_FILE = Path(env("MARROW_AUDIT_KEY_FILE", default=str(HOME / "audit_ed25519.pem")))
+AUDIT_ANCHORS = Path(env("MARROW_AUDIT_ANCHORS", default=str(HOME / "anchors")))
+
+# Accounts
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "portal:login"
+LOGIN_REDIRECT_URL = "portal:worklist"
+LOGOUT_REDIRECT_URL = "portal:login"
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = env("TZ", default="UTC")
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME / "static"
+
+# API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "clinic.api.pagination.KeysetPagination",
+    "EXCEPTION_HANDLER": "clinic.api.problems.handle",
+    "PAGE_SIZE": 50,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+REST_KNOX = {"TOKEN_TTL": None, "USER_SERIALIZER": None, "AUTH_HEADER_PREFIX": "Token"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Marrow API",
+    "DESCRIPTION": "Decision support for leukaemia work-ups. Every result is for a clinician to review and sign.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# Work. The Analysis row is the truth, whatever the broker loses: see docs/decisions.
+BROKER_URL = env("CELERY_BROKER_URL", default="filesystem://")
+BROKER_FOLDER = HOME / "broker"
+LEASE_SECONDS = env.int("MARROW_LEASE_SECONDS", default=20)
+SWEEP_SECONDS = env.int("MARROW_SWEEP_SECONDS", default=5)
+MAX_ATTEMPTS = 3
+READER_MEMORY_BYTES = env.int("MARROW_READER_MEMORY_BYTES", default=3 * 1024**3)
+READER_SECONDS = env.int("MARROW_READER_SECONDS", default=60)
+WORKER_THREADS = env.int("MARROW_WORKER_THREADS", default=2)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("MARROW_LOG_LEVEL", default="INFO")},
+}
+
+__all__ = ["ImproperlyConfigured", "database", "env"]
