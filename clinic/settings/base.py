@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
 
 env = environ.Env()
 
@@ -65,7 +64,7 @@ TEMPLATES = [
 
 
 def database(url: str) -> dict:
-    """A database from its URL. SQLite writes in WAL with immediate transactions, so that writers queue and never clash."""
+    """A database from its URL. SQLite runs in WAL with immediate transactions: writers queue and never clash."""
     said = environ.Env.db_url_config(url)
     if said["ENGINE"].endswith("sqlite3"):
         pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
@@ -141,6 +140,7 @@ SPECTACULAR_SETTINGS = {
 
 # Work. The Analysis row is the truth, whatever the broker loses: see docs/decisions.
 BROKER_URL = env("CELERY_BROKER_URL", default="filesystem://")
+TASKS_INLINE = False  # run a task in the process that sends it: tests only
 BROKER_FOLDER = HOME / "broker"
 LEASE_SECONDS = env.int("MARROW_LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("MARROW_SWEEP_SECONDS", default=5)
@@ -156,5 +156,3 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("MARROW_LOG_LEVEL", default="INFO")},
 }
-
-__all__ = ["ImproperlyConfigured", "database", "env"]

@@ -1,7 +1,9 @@
 """Production: PostgreSQL, Redis, TLS in front. Refuses to start on a missing or weak secret."""
 
+from django.core.exceptions import ImproperlyConfigured
+
 from clinic.settings.base import *  # noqa: F403 (settings are built by layering)
-from clinic.settings.base import BROKER_URL, DATABASES, ImproperlyConfigured, env
+from clinic.settings.base import BROKER_URL, DATABASES, env
 
 SECRET_KEY = env("DJANGO_SECRET_KEY")
 if len(SECRET_KEY) < 50 or "only-for-tests" in SECRET_KEY or SECRET_KEY.startswith("django-insecure"):

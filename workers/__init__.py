@@ -1,0 +1,1 @@
+"""Celery tasks: the only place where rows meet models."""

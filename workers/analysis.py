@@ -1,0 +1,102 @@
+"""One analysis: every modality present becomes a saved finding, the findings become one assessment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from threading import Event, Thread
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from clinic.cases import files, runs
+from clinic.cases.models import Analysis, StudyItem
+from ml.findings import BUNDLE_OF_MODALITY, Finding, QualityFlag
+from workers import pictures
+from workers.modalities import MODALITIES, bundle_of, function
+
+PROGRESS_SECONDS = 0.4
+
+
+def analyse(analysis: Analysis) -> None:
+    """Run ``analysis`` (claimed) to its assessment. Findings saved by an earlier attempt are used, not made again."""
+    with heartbeat(analysis):
+        findings = {row.modality: Finding.from_dict(row.body) for row in analysis.findings.all()}
+        items = list(analysis.items.all())
+        for modality in MODALITIES:
+            own = [item for item in items if item.kind == modality]
+            if own and modality not in findings:
+                findings[modality] = _find(analysis, modality, own)
+        runs.renew(analysis, stage="fusion")
+        fuse = function("ml.fusion:fuse")
+        prior = analysis.case.patient.site.prior or None
+        assessment = fuse(list(findings.values()), bundle_of(analysis.bundles["fusion"]), prior=prior)
+        runs.complete(analysis, assessment.as_dict())
+
+
+def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:
+    how, bundle = MODALITIES[modality], bundle_of(analysis.bundles[BUNDLE_OF_MODALITY[modality]])
+    progress = _progress(analysis, modality)
+    load = function(how.load)
+    if how.many:
+        frames = ((item, frame) for item in items for frame in enumerate(load(files.canonical_dir(item))))
+        inputs = [(f"{item.pk}/{n}", image) for item, (n, image) in frames]
+        finding = function(how.predict)(inputs, bundle, progress=progress)
+        artefacts = pictures.of(modality, inputs, finding, bundle, progress)
+    else:
+        newest = max(items, key=lambda item: (item.received_at, item.pk))
+        finding = function(how.predict)(load(files.canonical_dir(newest)), bundle, progress=progress)
+        finding, artefacts = _with_leftovers(finding, newest, items), []
+    saved = [(kind, name, files.store_bytes(data), "image/png") for kind, name, data in artefacts]
+    runs.save_finding(analysis, finding.as_dict(), saved)
+    return finding
+
+
+def _with_leftovers(finding: Finding, used: StudyItem, items: list[StudyItem]) -> Finding:
+    """Say which files of this kind were not read: one sample answers for the case, the newest."""
+    others = [item.filename for item in items if item.pk != used.pk]
+    if not others:
+        return finding
+    message = f"Only the newest file, {used.filename}, was used. Not used: {', '.join(others)}."
+    said = asdict(finding) | {"quality": [asdict(q) for q in (*finding.quality, QualityFlag("older_files", message))]}
+    return Finding.from_dict(said)
+
+
+def _progress(analysis: Analysis, modality: str) -> Callable[[int, int, str], None]:
+    last = 0.0
+
+    def say(done: int, total: int, stage: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS or done == total:
+            last = time.monotonic()
+            runs.renew(analysis, stage=f"{modality}: {stage or 'reading'}"[:60], done=done, total=total)
+
+    return say
+
+
+@contextmanager
+def heartbeat(analysis: Analysis) -> Iterator[None]:
+    """Keep the lease while the work goes on, however long one step takes."""
+    stop = Event()
+
+    def beat() -> None:
+        while not stop.wait(settings.LEASE_SECONDS / 4):
+            try:
+                runs.renew(analysis)
+            except runs.LeaseLost:
+                break
+            except DatabaseError:
+                continue
+        connection.close()
+
+    thread = Thread(target=beat, daemon=True, name=f"heartbeat-{analysis.pk}")
+    if not settings.TASKS_INLINE:  # there, one transaction holds the only writer
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if thread.is_alive():
+            thread.join()

@@ -1,0 +1,50 @@
+"""What a worker process does beside its tasks: the sweeper in the main process, warm models in each pool process."""
+
+from __future__ import annotations
+
+import logging
+import os
+from threading import Event, Thread
+from typing import Any
+
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import connection
+
+logger = logging.getLogger(__name__)
+_stop = Event()
+
+
+@worker_process_init.connect
+def warm_up(**_: Any) -> None:
+    os.nice(5)  # the web stays quick while models run
+    import torch  # noqa: PLC0415 (the main process of the worker needs none)
+
+    from workers.modalities import warm_up as load  # noqa: PLC0415
+
+    torch.set_num_threads(settings.WORKER_THREADS)
+    load()
+    connection.close()
+
+
+@worker_ready.connect
+def start_sweeper(**_: Any) -> None:
+    Thread(target=_sweep_for_ever, daemon=True, name="sweeper").start()
+
+
+@worker_shutting_down.connect
+def stop_sweeper(**_: Any) -> None:
+    _stop.set()
+
+
+def _sweep_for_ever() -> None:
+    from clinic.cases.runs import sweep  # noqa: PLC0415
+
+    while not _stop.is_set():
+        try:
+            sweep()
+        except Exception:
+            logger.exception("the sweep failed; the next one is due in %s s", settings.SWEEP_SECONDS)
+        finally:
+            connection.close()
+        _stop.wait(settings.SWEEP_SECONDS)

@@ -1,0 +1,86 @@
+"""The tasks. Each gets an id, is safe to run twice, and ends its row with a result or a reason."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+from celery import shared_task
+from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
+from django.db import transaction
+
+from clinic.cases import dispatch, files, runs, services
+from clinic.cases.models import ItemStatus, StudyItem
+from ml.bundle import BundleError
+from ml.findings import InputRejected
+from workers.analysis import analyse
+from workers.modalities import MODALITIES
+from workers.sandbox import ReaderFailed, read_in_child
+
+logger = logging.getLogger(__name__)
+
+OUR_FAULT = {
+    "code": "reader_failed",
+    "problem": "Marrow's reader failed on this file. The fault is Marrow's, not the file's; it has been logged.",
+    "remedy": "Try the same data in another supported format, and tell the admin.",
+}
+
+
+@shared_task(name=dispatch.VALIDATE_ITEM, soft_time_limit=180, time_limit=200)
+def validate_item(item_id: str) -> None:
+    """Read a received file in a capped child process; the item becomes VALID or REJECTED with a reason."""
+    item = StudyItem.objects.select_related("case__patient__site").get(pk=item_id)
+    if item.status != ItemStatus.RECEIVED:
+        return
+    try:
+        summary = _read(item)
+    except InputRejected as rejection:
+        services.reject_item(item=item, rejection=rejection.as_dict())
+    except ReaderFailed:
+        services.reject_item(item=item, rejection=OUR_FAULT | {"place": item.filename})
+        raise
+    else:
+        services.accept_item(item=item, summary=summary)
+
+
+def _read(item: StudyItem) -> dict[str, object]:
+    """The reader sees the file under the name it came with, so that what it says names that file."""
+    target = files.canonical_dir(item)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True, mode=0o700)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / item.filename
+        source.symlink_to(files.path_of(item.sha256))
+        return read_in_child(
+            MODALITIES[item.kind].reader,
+            source,
+            target,
+            item.options,
+            memory_bytes=settings.READER_MEMORY_BYTES,
+            seconds=settings.READER_SECONDS,
+        )
+
+
+@shared_task(name=dispatch.RUN_ANALYSIS, soft_time_limit=900, time_limit=930)
+def run_analysis(analysis_id: str) -> None:
+    """Run one queued analysis to its end. A second message for the same run finds nothing to claim."""
+    analysis = runs.claim(analysis_id)
+    if analysis is None:
+        return
+    try:
+        analyse(analysis)
+    except runs.LeaseLost:
+        logger.info("analysis %s: attempt %s no longer holds the run", analysis.pk, analysis.attempt)
+    except SoftTimeLimitExceeded:
+        runs.fail(analysis, code="time_limit", message="The analysis took longer than 15 minutes. Try fewer images.")
+    except BundleError as error:
+        logger.exception("analysis %s", analysis.pk)
+        runs.fail(analysis, code="bundle_unusable", message=f"A model bundle could not be used: {error}")
+    except Exception:
+        if not transaction.get_connection().in_atomic_block:
+            message = "Marrow failed on this analysis; the fault has been logged. Start it again, or tell the admin."
+            runs.fail(analysis, code="internal_error", message=message)
+        raise
