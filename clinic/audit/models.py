@@ -36,6 +36,7 @@ class Action(models.TextChoices):
     BUNDLE_IMPORT = "bundle.import"
     BUNDLE_ACTIVATE = "bundle.activate"
     BUNDLE_RETIRE = "bundle.retire"
+    SITE_CREATE = "site.create"
     USER_CREATE = "user.create"
     ROLE_CHANGE = "role.change"
     AUDIT_READ = "audit.read"
@@ -72,10 +73,16 @@ class AuditEvent(models.Model):
     hash = models.CharField(max_length=64, unique=True)
 
     class Meta:
+        ordering = ["-seq"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(seq__gte=1), name="audit_starts_at_one"),
+            models.CheckConstraint(condition=models.Q(outcome__in=Outcome.values), name="audit_outcome_known"),
+        ]
         indexes = [
             models.Index(fields=["actor_id", "-seq"]),
             models.Index(fields=["patient_id", "-seq"]),
             models.Index(fields=["case_id", "-seq"]),
+            models.Index(fields=["object_id", "-seq"]),
             models.Index(fields=["action", "-seq"]),
             models.Index(fields=["-at"]),
         ]
@@ -84,7 +91,7 @@ class AuditEvent(models.Model):
 class Anchor(models.Model):
     """A signed head of the chain (Ed25519), also written as a file outside the database, so that a cut tail shows."""
 
-    seq = models.PositiveBigIntegerField()
+    seq = models.PositiveBigIntegerField(unique=True)
     hash = models.CharField(max_length=64)
     at = models.DateTimeField()
     key_id = models.CharField(max_length=16)

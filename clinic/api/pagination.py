@@ -1,0 +1,11 @@
+from rest_framework.pagination import CursorPagination
+
+
+class KeysetPagination(CursorPagination):
+    """Pages by position, not by number: page 1000 costs what page 1 does, and a new row shifts nobody's page."""
+
+    ordering = ("-created_at", "-id")
+    page_size_query_param = "limit"
+    max_page_size = 200
+    cursor_query_description = "Where to go on: taken from `next` or `previous` of the page before."
+    page_size_query_description = "How many on a page; at most 200."
