@@ -1,0 +1,90 @@
+"""Web and worker under one supervisor, on a free port, with the demo's cases: what ``make run`` ends in."""
+
+import os
+import socket
+import sys
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+CONFIG = """\
+[supervisord]
+nodaemon=true
+silent=true
+logfile={log}/supervisord.log
+pidfile={home}/supervisord.pid
+childlogdir={log}
+{user}
+
+[program:web]
+command={python} -m gunicorn clinic.wsgi --bind 127.0.0.1:{port} --workers 2 --threads 4 --access-logfile -
+directory={base}
+stopwaitsecs=15
+startretries=100
+stopasgroup=true
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}/web.log
+
+[program:worker]
+command={python} -m celery --app workers worker --concurrency 2 --loglevel INFO
+directory={base}
+stopwaitsecs=30
+startretries=100
+stopasgroup=false
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}/worker.log
+
+[program:demo]
+command={python} manage.py demo --url http://127.0.0.1:{port}
+directory={base}
+autostart={demo}
+autorestart=false
+startsecs=0
+stdout_logfile=/dev/fd/1
+stdout_logfile_maxbytes=0
+stderr_logfile=/dev/fd/2
+stderr_logfile_maxbytes=0
+"""
+
+
+class Command(BaseCommand):
+    help = "Start web and worker, restart what dies, stop both on Ctrl-C."
+
+    def add_arguments(self, parser):
+        parser.add_argument("--port", type=int, default=8000, help="the first port to try")
+        parser.add_argument("--no-demo", action="store_true", help="no demo users and cases")
+
+    def handle(self, *, port, no_demo, **said):
+        log = settings.HOME / "log"
+        log.mkdir(exist_ok=True, mode=0o700)
+        config = settings.HOME / "supervisord.conf"
+        free = free_port(port)
+        config.write_text(
+            CONFIG.format(
+                home=settings.HOME,
+                base=settings.BASE_DIR,
+                log=log,
+                python=sys.executable,
+                port=free,
+                user="user=root" if os.geteuid() == 0 else "",
+                demo="false" if no_demo else "true",
+            ).replace("%", "%%")
+        )
+        self.stdout.write(f"Marrow is starting on http://127.0.0.1:{free} (logs in {log}; Ctrl-C stops it)", ending="\n")
+        self.stdout.flush()
+        os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)])  # noqa: S606
+
+
+def free_port(first, tries=100):
+    """The first port from ``first`` on that nobody listens on."""
+    for port in range(first, first + tries):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise CommandError(f"No free port from {first} to {first + tries - 1}.")
