@@ -38,11 +38,13 @@ def stop_sweeper(**_: Any) -> None:
 
 
 def _sweep_for_ever() -> None:
+    from clinic.audit.context import acting  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
 
     while not _stop.is_set():
         try:
-            sweep()
+            with acting("sweep"):
+                sweep()
         except Exception:
             logger.exception("the sweep failed; the next one is due in %s s", settings.SWEEP_SECONDS)
         finally:

@@ -12,8 +12,9 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 
+from clinic.audit.context import acting
 from clinic.cases import dispatch, files, runs, services
-from clinic.cases.models import ItemStatus, StudyItem
+from clinic.cases.models import Analysis, ItemStatus, StudyItem
 from ml.bundle import BundleError
 from ml.findings import InputRejected
 from workers.analysis import analyse
@@ -35,6 +36,11 @@ def validate_item(item_id: str) -> None:
     item = StudyItem.objects.select_related("case__patient__site").get(pk=item_id)
     if item.status != ItemStatus.RECEIVED:
         return
+    with acting(f"validate_item {item_id}"):
+        _validate(item)
+
+
+def _validate(item: StudyItem) -> None:
     try:
         summary = _read(item)
     except InputRejected as rejection:
@@ -52,7 +58,7 @@ def _read(item: StudyItem) -> dict[str, object]:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True, mode=0o700)
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / item.filename
+        source = Path(folder) / _file_name(item)
         source.symlink_to(files.path_of(item.sha256))
         return read_in_child(
             MODALITIES[item.kind].reader,
@@ -64,12 +70,22 @@ def _read(item: StudyItem) -> dict[str, object]:
         )
 
 
+def _file_name(item: StudyItem) -> str:
+    """The item's own name where a file system can carry it (at most 255 bytes, not a folder's)."""
+    name = item.filename.encode()[-250:].decode(errors="ignore")
+    return name if name.strip(".") else "file"
+
+
 @shared_task(name=dispatch.RUN_ANALYSIS, soft_time_limit=900, time_limit=930)
 def run_analysis(analysis_id: str) -> None:
     """Run one queued analysis to its end. A second message for the same run finds nothing to claim."""
-    analysis = runs.claim(analysis_id)
-    if analysis is None:
-        return
+    with acting(f"run_analysis {analysis_id}"):
+        analysis = runs.claim(analysis_id)
+        if analysis is not None:
+            _run(analysis)
+
+
+def _run(analysis: Analysis) -> None:
     try:
         analyse(analysis)
     except runs.LeaseLost:

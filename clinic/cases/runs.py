@@ -4,11 +4,9 @@ Whoever claims a run gets an attempt number. Every later write is a filtered upd
 that was given up on, and wakes again, changes nothing and is told so by LeaseLost.
 """
 
-import hashlib
 import logging
 from datetime import timedelta
 
-import rfc8785
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
@@ -16,6 +14,7 @@ from django.utils import timezone
 
 from clinic.audit.models import Action
 from clinic.audit.services import record
+from clinic.canonical import digest
 from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
 from clinic.cases.models import (
     LIVE,
@@ -27,6 +26,7 @@ from clinic.cases.models import (
     ItemStatus,
     StudyItem,
 )
+from clinic.cases.moves import move
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,10 @@ def _log(action, analysis, *, by=None, **said):
 @transaction.atomic
 def claim(analysis_id):
     """Take a queued run. Returns it with its new attempt number, or None where there is nothing to take."""
-    taken = Analysis.objects.filter(pk=analysis_id, status=AnalysisStatus.QUEUED).update(
-        status=AnalysisStatus.RUNNING,
+    taken = move(
+        Analysis.objects.filter(pk=analysis_id),
+        expect=[AnalysisStatus.QUEUED],
+        to=AnalysisStatus.RUNNING,
         attempt=F("attempt") + 1,
         lease_until=_lease_end(),
         started_at=timezone.now(),
@@ -96,10 +98,8 @@ def save_finding(analysis, finding, artefacts=()):
 @transaction.atomic
 def complete(analysis, assessment):
     """End a run with what the fusion said: the assessment and its audit event, together or not at all."""
-    ended = _held(analysis).update(
-        status=AnalysisStatus.SUCCEEDED, finished_at=timezone.now(), lease_until=None, stage="done"
-    )
-    if not ended:
+    end = {"finished_at": timezone.now(), "lease_until": None, "stage": "done"}
+    if not move(_held(analysis), expect=[AnalysisStatus.RUNNING], to=AnalysisStatus.SUCCEEDED, **end):
         raise LeaseLost
     answer = assessment["answer"]
     row = Assessment.objects.create(
@@ -110,7 +110,7 @@ def complete(analysis, assessment):
         urgent=bool(assessment["urgent"]),
         discordant=bool(assessment["discordance"]),
         body=assessment,
-        digest=hashlib.sha256(rfc8785.dumps(assessment)).hexdigest(),
+        digest=digest(assessment),
     )
     _log(
         Action.ANALYSIS_COMPLETE,
@@ -135,7 +135,8 @@ def cancel(analysis, *, by):
 @transaction.atomic
 def _end(rows, status, action, *, by=None, **fields):
     analysis = rows.select_related("case__patient__site").first()
-    if analysis is None or not rows.update(status=status, finished_at=timezone.now(), lease_until=None, **fields):
+    end = {"finished_at": timezone.now(), "lease_until": None, **fields}
+    if analysis is None or not move(rows, expect=LIVE, to=status, **end):
         return False
     _log(action, analysis, by=by, detail={"attempt": analysis.attempt} | {k: v for k, v in fields.items() if v})
     return True
@@ -164,7 +165,9 @@ def _give_up_on(analysis, now):
     if analysis.attempt >= settings.MAX_ATTEMPTS:
         message = f"The worker was lost {analysis.attempt} times in this analysis. Start it again, or tell the admin."
         _end(rows, AnalysisStatus.FAILED, Action.ANALYSIS_FAIL, failure_code="worker_lost", failure_message=message)
-    elif rows.update(status=AnalysisStatus.QUEUED, lease_until=None, dispatched_at=now, stage="waiting for a worker"):
+        return
+    again = {"lease_until": None, "dispatched_at": now, "stage": "waiting for a worker"}
+    if move(rows, expect=[AnalysisStatus.RUNNING], to=AnalysisStatus.QUEUED, **again):
         logger.warning("analysis %s: attempt %s was lost, queued again", analysis.pk, analysis.attempt)
         _log(Action.ANALYSIS_REQUEUE, analysis, detail={"lost_attempt": analysis.attempt})
         send(RUN_ANALYSIS, str(analysis.pk))

@@ -38,7 +38,8 @@ class Command(BaseCommand):
         wanted = [(KIND_OF_OPTION[o], Path(f)) for o in ("image", "cell") for f in said[o]]
         wanted += [(KIND_OF_OPTION[o], Path(said[o])) for o in ("expression", "labs") if said[o]]
         if not wanted:
-            raise CommandError("Nothing to assess. Name at least one of --image, --cell, --expression, --labs.", returncode=2)
+            remedy = "Name at least one of --image, --cell, --expression, --labs."
+            raise CommandError(f"Nothing to assess. {remedy}", returncode=2)
         options = {"sample": said["sample"]} if said["sample"] else {}
         try:
             with dispatch.inline():
@@ -102,7 +103,9 @@ def _result(analysis):
 def _readable(result):
     answer = result["answer"]
     head = f"{answer['name']} ({answer['probability']:.1%})" if answer else "No answer: the assessment abstains"
-    lines = [head, "Decision support. A clinician reviews and signs.", "Prediction set: " + ", ".join(result["prediction_set"])]
-    lines += [f"  {f['modality']}: {f['label']} (in scope {f['in_scope']:.2f}, {f['bundle']})" for f in result["findings"]]
+    lines = [head, "Decision support. A clinician reviews and signs."]
+    lines += ["Prediction set: " + ", ".join(result["prediction_set"])]
+    line = "  {modality}: {label} (in scope {in_scope:.2f}, {bundle})"
+    lines += [line.format(**finding) for finding in result["findings"]]
     lines += [f"! {said['message']}" for key in ("urgent", "discordance", "reasons") for said in result[key]]
     return "\n".join(lines)

@@ -72,7 +72,7 @@ class Command(BaseCommand):
                 demo="false" if no_demo else "true",
             ).replace("%", "%%")
         )
-        self.stdout.write(f"Marrow is starting on http://127.0.0.1:{free} (logs in {log}; Ctrl-C stops it)", ending="\n")
+        self.stdout.write(f"Marrow is starting on http://127.0.0.1:{free} (logs in {log}; Ctrl-C stops it)")
         self.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)])  # noqa: S606
 
