@@ -1,6 +1,8 @@
 """Who may do what: one table, one question. Unknown acts and roles are denied."""
 
 from clinic.accounts.models import Membership, Role, Site
+from clinic.audit.services import deny
+from clinic.errors import Denied
 
 READ = {"case.view", "case.create", "item.upload", "analysis.request"}
 ACTS_OF_ROLE = {
@@ -24,3 +26,10 @@ def may(user, act, site=None):
     """Whether ``user`` may do ``act`` at ``site``, or at any site where none is named."""
     sites = sites_where(user, act)
     return (sites.filter(pk=site.pk) if site else sites).exists()
+
+
+def require(user, act, site=None, obj=None):
+    """Raise Denied, and write the refusal down, unless ``user`` may do ``act`` (at ``site``)."""
+    if not may(user, act, site):
+        deny(act, by=user, obj=obj, site=site)
+        raise Denied("not_allowed", "Your role does not include this.", "Ask the administrator of your site.")

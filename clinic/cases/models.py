@@ -87,8 +87,8 @@ LIVE = [AnalysisStatus.QUEUED, AnalysisStatus.RUNNING]
 class Analysis(models.Model):
     """One run over a frozen list of items and bundles. This row is the truth about the work, not the broker.
 
-    Whoever works on it holds a lease: ``attempt`` names the holder, ``lease_until`` is renewed by its heartbeat. A write
-    for another attempt changes nothing, so a worker that was given up cannot speak for the one that took over.
+    Whoever works on it holds a lease: ``attempt`` names the holder, ``lease_until`` is renewed by its heartbeat. A
+    write for another attempt changes nothing, so a worker that was given up cannot speak for the one that took over.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -131,7 +131,7 @@ class Analysis(models.Model):
 
 
 class Finding(models.Model):
-    """What one modality said; ``body`` is ml.findings.Finding.as_dict(). Saved once: it is the checkpoint of the run."""
+    """What one modality said; ``body`` is ml.findings.Finding.as_dict(). Saved once: the checkpoint of a run."""
 
     analysis = models.ForeignKey(Analysis, on_delete=models.PROTECT, related_name="findings")
     modality = models.CharField(max_length=20)
@@ -162,7 +162,7 @@ class AssessmentStatus(models.TextChoices):
 
 
 class Assessment(models.Model):
-    """What the fusion said: an assessment or an abstention; ``body`` is ml.fusion's own JSON, ``digest`` its SHA-256."""
+    """What the fusion said, or why it abstained; ``body`` is ml.fusion's own JSON, ``digest`` its SHA-256."""
 
     analysis = models.OneToOneField(Analysis, on_delete=models.PROTECT, related_name="assessment")
     status = models.CharField(max_length=20, choices=AssessmentStatus)

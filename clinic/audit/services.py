@@ -1,0 +1,162 @@
+"""The log of acts: write one, verify all, find some."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from clinic.accounts.models import Membership
+from clinic.audit.anchors import all_anchors, signature_holds
+from clinic.audit.chain import GENESIS, columns_of, fault_in, hash_of
+from clinic.audit.context import current, defer_denial
+from clinic.audit.models import Action, AuditEvent, Outcome
+from clinic.canonical import canonical_json, digest, plain
+
+WRITERS_LOCK = 0x4D415252_4F570001  # one number, known to every process: "MARROW", 1
+SCAN_LAST = 10_000
+
+
+def record(  # noqa: PLR0913 (who, what, whom, where, why and how it ended: each is asked of the log)
+    action,
+    *,
+    by=None,
+    obj=None,
+    patient=None,
+    case=None,
+    site=None,
+    outcome=Outcome.SUCCESS,
+    purpose="",
+    detail=None,
+    before=None,
+    after=None,
+):
+    """Write down an act, in the transaction of the act: if the event cannot be written, the act does not happen.
+
+    Call it last in the transaction: on PostgreSQL the writers' lock is then taken after all row locks, by everyone.
+    ``before`` and ``after`` are states of the object as JSON; only their digests are kept. Case, patient and site are
+    found from ``obj`` where it has them.
+    """
+    if not connection.in_atomic_block:
+        raise RuntimeError("An audit event is written in the transaction of its act; there is none.")
+    _wait_for_writers()
+    last_seq, last_hash = AuditEvent.objects.order_by("-seq").values_list("seq", "hash").first() or (0, GENESIS)
+    context = current()
+    said = {
+        "seq": last_seq + 1,
+        "at": timezone.now().isoformat(timespec="microseconds"),
+        "actor": _actor(by or context.user),
+        "action": Action(action).value,
+        "outcome": Outcome(outcome).value,
+        "object": {"type": obj.__class__.__name__.lower() if obj else "", "id": str(obj.pk) if obj else ""},
+        **_whereabouts(obj, case, patient, site),
+        "purpose": purpose,
+        "request": context.request_id,
+        "address": context.address,
+        "cause": context.cause,
+        "detail": plain(detail or {}),
+        "before": digest(before) if before is not None else "",
+        "after": digest(after) if after is not None else "",
+        "prev_hash": last_hash,
+    }
+    body = canonical_json(said).decode()
+    return AuditEvent.objects.create(**columns_of(said), body=body, hash=hash_of(body))
+
+
+def deny(act, *, by=None, obj=None, site=None, detail=None):
+    """Write down that ``act`` was refused. Survives the rollback of what was refused."""
+    defer_denial(partial(_record_denial, by=by, obj=obj, site=site, detail={"act": act} | (detail or {})))
+
+
+@transaction.atomic
+def _record_denial(**said):
+    record(Action.DENIED, outcome=Outcome.DENIED, **said)
+
+
+def _wait_for_writers():
+    """One writer at a time. SQLite has that already: every transaction begins IMMEDIATE (see the settings)."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [WRITERS_LOCK])
+
+
+def _actor(user):
+    if user is None:
+        return {"id": "", "name": "system"}
+    if not user.pk:
+        return {"id": "", "name": "anonymous"}
+    full_name = user.get_full_name()
+    return {"id": str(user.pk), "name": f"{full_name} ({user.username})"[:200] if full_name else user.username}
+
+
+def _whereabouts(obj, case, patient, site):
+    kind = obj.__class__.__name__.lower() if obj else ""
+    case = case or (obj if kind == "case" else getattr(obj, "case", None))
+    patient = patient or (obj if kind == "patient" else getattr(case, "patient", None))
+    site_id = site.pk if site else getattr(patient, "site_id", None) or (obj.pk if kind == "site" else "")
+    return {
+        "case": str(case.pk) if case else "",
+        "patient": str(patient.pk) if patient else "",
+        "site": str(site_id),
+    }
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """``count`` events hold from ``from_seq`` on; ``head`` is the hash of the last of them."""
+
+    ok: bool
+    from_seq: int
+    count: int
+    first_bad: int | None
+    why: str
+    head: str
+    anchored_to: int | None
+
+
+def verify(from_seq=1):
+    """Check the chain from ``from_seq`` to its end, and every signed anchor against it; stop at the first bad event."""
+    try:
+        anchors = all_anchors()  # read before the events: whatever they name must then be there
+    except ValueError as error:
+        return VerifyResult(False, from_seq, 0, from_seq, str(error), "", None)
+    anchored_to = anchors[-1][0]["seq"] if anchors else None
+    before = AuditEvent.objects.filter(seq=from_seq - 1).first()
+    seq, head = from_seq - 1, before.hash if before else GENESIS
+    rows = AuditEvent.objects.filter(seq__gte=from_seq) if from_seq > 1 else AuditEvent.objects.all()
+    waiting = [anchor for anchor in anchors if anchor[0]["seq"] >= from_seq]
+    for event in rows.order_by("seq").iterator(chunk_size=2000):
+        why = fault_in(event, seq=seq + 1, prev_hash=head)
+        while not why and waiting and waiting[0][0]["seq"] == event.seq:
+            why = _fault_of_anchor(*waiting.pop(0), event.hash)
+        if why:
+            return VerifyResult(False, from_seq, seq + 1 - from_seq, seq + 1, why, head, anchored_to)
+        seq, head = event.seq, event.hash
+    count = seq + 1 - from_seq
+    if waiting:
+        why = f"the end of the chain is gone: {waiting[-1][1]} knows events up to number {waiting[-1][0]['seq']}"
+        return VerifyResult(False, from_seq, count, seq + 1, why, head, anchored_to)
+    return VerifyResult(True, from_seq, count, None, "", head, anchored_to)
+
+
+def _fault_of_anchor(said, where, event_hash):
+    if not signature_holds(said):
+        return f"the signature of {where} does not hold"
+    if said["hash"] != event_hash:
+        return f"the chain up to here is not the one that was signed ({where}, {said['at']})"
+    return ""
+
+
+def chain_state(*, full=False):
+    """The state of the chain for a page: its last events checked, or all of them."""
+    newest = AuditEvent.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+    return verify(1 if full else max(1, newest - SCAN_LAST + 1))
+
+
+def events_of(sites):
+    """Events of ``sites``; and those of no site, where the one who acted works there or was nobody known."""
+    colleagues = Membership.objects.filter(site__in=sites).values_list("user_id", flat=True)
+    actors = [*map(str, colleagues), ""]
+    here = [str(pk) for pk in sites.values_list("pk", flat=True)]
+    return AuditEvent.objects.filter(Q(site_id__in=here) | Q(site_id="", actor_id__in=actors))

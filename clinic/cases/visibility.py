@@ -1,0 +1,49 @@
+"""What a person may see: one queryset each, so that a list and a single object cannot disagree."""
+
+from clinic.accounts.access import sites_where
+from clinic.audit.services import deny
+from clinic.cases.models import Analysis, Artefact, Case, Report, StudyItem
+from clinic.errors import NotFound
+from clinic.patients.models import Patient
+
+
+def patients_visible_to(user):
+    return Patient.objects.filter(site__in=sites_where(user, "case.view")).select_related("site")
+
+
+def cases_visible_to(user):
+    cases = Case.objects.filter(patient__site__in=sites_where(user, "case.view"))
+    return cases.select_related("patient__site", "created_by")
+
+
+def items_visible_to(user):
+    return StudyItem.objects.filter(case__in=cases_visible_to(user)).select_related("case__patient__site")
+
+
+def analyses_visible_to(user):
+    return Analysis.objects.filter(case__in=cases_visible_to(user)).select_related("case__patient__site")
+
+
+def artefacts_visible_to(user):
+    artefacts = Artefact.objects.filter(finding__analysis__case__in=cases_visible_to(user))
+    return artefacts.select_related("finding__analysis__case__patient__site")
+
+
+def reports_visible_to(user):
+    reports = Report.objects.filter(case__in=cases_visible_to(user))
+    return reports.select_related("case__patient__site", "created_by", "sign_off", "amends", "amended_by")
+
+
+def find(visible_to, pk, *, by):
+    """The object with this id among those that ``visible_to(by)`` gives. Raises NotFound.
+
+    Whoever asks for one that exists and is not theirs gets the same answer, and is written down.
+    """
+    rows = visible_to(by)
+    found = rows.filter(pk=pk).first()
+    if found is None:
+        foreign = rows.model.objects.filter(pk=pk).first()
+        if foreign:
+            deny("read", by=by, obj=foreign)
+        raise NotFound
+    return found
