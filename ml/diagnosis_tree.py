@@ -27,7 +27,7 @@ class TreeError(Exception):
 
 @dataclass(frozen=True)
 class Node:
-    """One diagnosis. The file gives ``seen_by``, ``trained`` and ``prior`` of leaves; a group has those of its leaves."""
+    """One diagnosis. The file gives ``seen_by``, ``trained``, ``prior`` of leaves; a group has its leaves'."""
 
     id: str
     name: str
