@@ -80,7 +80,9 @@ def _receive(case, path, kind, options, by):
         raise CommandError(f"{path}: no such file. Check the path.", returncode=2)
     with path.open("rb") as stream:
         own = options if kind in {ItemKind.EXPRESSION, ItemKind.LABS} else {}
-        item = services.receive_item(case=case, file=File(stream), filename=path.name, kind=kind, options=own, by=by)
+        item = services.receive_item(
+            case=case, file=File(stream).chunks(), filename=path.name, kind=kind, options=own, by=by
+        )
     item.refresh_from_db()
     return item
 
