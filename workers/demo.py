@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import httpx
 
 from clinic.accounts.models import Membership, Role, Site, User
 from clinic.accounts.services import create_site, create_user, grant_role
+from genomics import synthetic as tables
+from ml import synthetic as smears
 
 SITE_CODE = "demo"
 PEOPLE = (
@@ -26,7 +28,7 @@ PEOPLE = (
 
 @dataclass(frozen=True)
 class DemoCase:
-    """One synthetic patient: what is asked, and which files are made for it (kind → what to draw, and how often)."""
+    """One synthetic patient, and what to make up for it: images (diagnosis drawn, how many), expression and labs."""
 
     mrn: str
     name: str
@@ -34,10 +36,70 @@ class DemoCase:
     sex: str
     title: str
     history: str
+    seed: int
     smear_field: tuple[str, int] | None = None
-    smear_cell: dict[str, int] = field(default_factory=dict)
+    smear_cell: tuple[str, int] | None = None
     expression: str = ""
     labs: str = ""
+
+
+CASES = (
+    DemoCase(
+        "SYN-0001",
+        "Synthetic, Beth",
+        "2019-05-11",
+        "female",
+        "New leukocytosis with blasts",
+        "SYNTHETIC. Three weeks of fatigue and bruising. White count 38 with blasts on the film.",
+        1,
+        smear_field=("Pre-B", 6),
+        expression="ETV6::RUNX1",
+    ),
+    DemoCase(
+        "SYN-0002",
+        "Synthetic, Paul",
+        "1979-02-03",
+        "male",
+        "Pancytopenia and bleeding gums",
+        "SYNTHETIC. Bleeding gums for four days; low fibrinogen.",
+        2,
+        smear_cell=("APL", 24),
+        expression="PML::RARA",
+        labs="APL",
+    ),
+    DemoCase(
+        "SYN-0003",
+        "Synthetic, Tom",
+        "1988-09-21",
+        "male",
+        "Mediastinal mass, raised LDH",
+        "SYNTHETIC. Cough; a mediastinal mass on the radiograph.",
+        3,
+        expression="T-ALL",
+        labs="ALL",
+    ),
+    DemoCase(
+        "SYN-0004",
+        "Synthetic, Hana",
+        "2021-07-30",
+        "female",
+        "Follow-up after infection: haematogones?",
+        "SYNTHETIC. Lymphocytes of unusual look after a viral infection.",
+        4,
+        smear_field=("haematogones", 6),
+    ),
+    DemoCase(
+        "SYN-0005",
+        "Synthetic, Max",
+        "1950-12-01",
+        "male",
+        "Two results that do not fit together",
+        "SYNTHETIC. Expression and labs of different make: were the tubes swapped?",
+        5,
+        expression="NPM1",
+        labs="ALL",
+    ),
+)
 
 
 def seed_people(home: Path) -> str:
@@ -54,6 +116,44 @@ def seed_people(home: Path) -> str:
         if not Membership.objects.filter(user=user, site=site).exists():
             grant_role(user=user, site=site, role=role)
     return password
+
+
+def make_files(case: DemoCase, folder: Path) -> dict[str, list[Path]]:
+    """Draw and compute the case's files. Returns item kind → files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made: dict[str, list[Path]] = {}
+    for kind in ("smear_field", "smear_cell"):
+        if wanted := getattr(case, kind):
+            made[kind] = smears.write_case(folder / kind, *wanted, case.seed)
+    if case.expression:
+        made["expression"] = [folder / "SYNTHETIC-counts.tsv"]
+        tables.write_expression(made["expression"][0], case.expression, case.seed)
+    if case.labs:
+        made["labs"] = [folder / "SYNTHETIC-labs.csv"]
+        tables.write_labs(made["labs"][0], case.labs, case.seed)
+    return made
+
+
+def put_in(client: Client, case: DemoCase, home: Path) -> str:
+    """The case's id at the server: found by its record number, or registered with its files."""
+    found = client.get("cases", q=case.mrn)["results"]
+    if found:
+        return str(found[0]["id"])
+    site = client.get("sites")["results"][0]["id"]
+    person = {key: getattr(case, key) for key in ("mrn", "name", "birth_date", "sex")}
+    patient = client.post("patients", {"site": site, "synthetic": True, **person})
+    opened = client.post("cases", {"patient": patient["id"], "title": case.title, "history": case.history})
+    for kind, files in make_files(case, home / "demo" / case.mrn).items():
+        client.upload(f"cases/{opened['id']}/items", kind, files)
+    return str(opened["id"])
+
+
+def analyse(client: Client, case_id: str) -> str:
+    """Ask for an analysis as soon as every item is checked, or join the one under way. Returns its id."""
+    wait_for(lambda: all(i["status"] != "received" for i in client.items(case_id)), seconds=120)
+    earlier = client.get(f"cases/{case_id}/analyses")["results"]
+    live = [said for said in earlier if said["status"] in {"queued", "running"}]
+    return str((live or [client.post(f"cases/{case_id}/analyses")])[0]["id"])
 
 
 class Client:
@@ -73,6 +173,9 @@ class Client:
     def upload(self, path: str, kind: str, files: list[Path]) -> Any:
         parts = [("file", (file.name, file.read_bytes())) for file in files]
         return self._said(self.http.post(path, data={"kind": kind, "options": json.dumps({})}, files=parts))
+
+    def items(self, case_id: str) -> list[dict[str, Any]]:
+        return list(self.get(f"cases/{case_id}/items")["results"])
 
     @staticmethod
     def _said(response: httpx.Response) -> Any:
