@@ -1,0 +1,124 @@
+"""What a person types. The rules of the work are the services'; here stands only what a form must have to be read."""
+
+from django import forms
+from django.contrib.auth.forms import AuthenticationForm
+
+from clinic.accounts.access import sites_where
+from clinic.audit.models import Action
+from clinic.cases.models import Decision, ItemKind
+from clinic.patients.models import Sex
+from ml.diagnosis_tree import load_tree
+
+UPLOAD_KINDS = {
+    ItemKind.SMEAR_FIELD: "Smear fields (images)",
+    ItemKind.SMEAR_CELL: "Smear cells (single-cell images)",
+    ItemKind.EXPRESSION: "Expression (RNA-seq table)",
+    ItemKind.LABS: "Labs (CSV or JSON)",
+    ItemKind.HISTORY: "History (text)",
+}
+SCALES = ["counts", "cpm", "tpm", "fpkm", "log2", "log10"]
+
+
+class SignInForm(AuthenticationForm):
+    error_messages = {
+        "invalid_login": "User name and password do not match. Both distinguish capital letters.",
+        "inactive": "This account is closed. Ask your administrator.",
+    }
+
+
+class PatientForm(forms.Form):
+    site = forms.ModelChoiceField(queryset=None, empty_label=None)
+    mrn = forms.CharField(label="Medical record number", max_length=64)
+    name = forms.CharField(label="Full name", max_length=200)
+    birth_date = forms.DateField(required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    sex = forms.ChoiceField(choices=Sex.choices, initial=Sex.UNKNOWN)
+    synthetic = forms.BooleanField(required=False, label="Synthetic: made by a program, no person")
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["site"].queryset = sites_where(user, "case.create").order_by("name")
+
+
+class CaseForm(forms.Form):
+    title = forms.CharField(label="What is asked", max_length=200, required=False)
+    history = forms.CharField(
+        label="Clinical history",
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea,
+        help_text="For the reader of the report. No model reads it.",
+    )
+
+
+class FilesInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class FilesField(forms.FileField):
+    """Several files, each as it came; an empty file passes, so that the reader can say what is wrong with it."""
+
+    widget = FilesInput(attrs={"class": "drop"})
+
+    def clean(self, data, initial=None):
+        one = super().clean
+        return [one(file, initial) for file in data or []] or one(None, initial)
+
+
+class UploadForm(forms.Form):
+    kind = forms.ChoiceField(choices=UPLOAD_KINDS)
+    file = FilesField(label="Files: choose, or drop them here", allow_empty_file=True, max_length=1000)
+    sample = forms.CharField(
+        label="Sample name",
+        required=False,
+        max_length=200,
+        help_text="Only for a table that holds several samples: which one is this patient's.",
+    )
+
+    def options(self):
+        sample = self.cleaned_data["sample"].strip()
+        return {"sample": sample} if sample else {}
+
+
+def diagnosis_choices():
+    """The tree's nodes below the root, groups in bold type by indentation, each under its parent."""
+    tree = load_tree()
+
+    def under(node):
+        indent = "\N{EM SPACE}" * (tree.depth(node) - 1)
+        yield (node, indent + tree.nodes[node].name)
+        for child in tree.children(node):
+            yield from under(child)
+
+    return [("", "None stated"), *(entry for child in tree.children(tree.root) for entry in under(child))]
+
+
+class SignForm(forms.Form):
+    decision = forms.ChoiceField(choices=Decision.choices, widget=forms.RadioSelect)
+    diagnosis = forms.ChoiceField(choices=diagnosis_choices, required=False, label="Diagnosis you state")
+    reason = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
+    password = forms.CharField(
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        label="Your password",
+        help_text="Signing asks for it again, so that nobody else signs in your name.",
+    )
+
+
+class AmendForm(forms.Form):
+    reason = forms.CharField(
+        max_length=4000, widget=forms.Textarea(attrs={"rows": 3}), label="Reason for the amendment"
+    )
+
+
+class AuditFilter(forms.Form):
+    actor = forms.CharField(required=False, max_length=200, label="Who", help_text="User name, or a part of it")
+    patient = forms.CharField(required=False, max_length=64, label="Whom", help_text="Record number of the patient")
+    case = forms.UUIDField(required=False, label="Case id")
+    action = forms.ChoiceField(
+        required=False, label="What", choices=[("", "Every act"), *((a.value, a.value) for a in Action)]
+    )
+    since = forms.DateTimeField(
+        required=False, label="From", widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )
+    until = forms.DateTimeField(
+        required=False, label="To", widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
+    )

@@ -1,0 +1,148 @@
+"""What a page shows of an assessment: the stored JSON as rows for the templates. Nothing is judged anew here."""
+
+from datetime import date, datetime
+
+from clinic.portal import charts
+from clinic.registry.models import ModelBundle
+from ml.diagnosis_tree import load_tree
+from ml.findings import MODALITIES
+
+
+FACTS = ("limits", "intended_use", "licence", "data")
+
+
+def read_assessment(assessment):
+    analysis = assessment.analysis
+    findings = list(analysis.findings.prefetch_related("artefacts"))
+    spoke = [row.bundle_sha256 for row in findings] + [analysis.bundles.get("fusion", "")]
+    names = {str(pk): name for pk, name in analysis.items.values_list("pk", "filename")}
+    pictures = {picture.name: picture for row in findings for picture in row.artefacts.all()}
+    return {
+        **read_body(assessment.body),
+        "findings": read_findings([row.body for row in findings], names, pictures),
+        "bundles": [bundle_facts(bundle) for bundle in ModelBundle.objects.filter(sha256__in=spoke).order_by("name")],
+    }
+
+
+def read_report(report):
+    """The frozen text of a report, in the same form."""
+    body = report.body
+    names = {item["id"]: item["filename"] for item in body["items"]}
+    return {
+        **read_body(body["assessment"]),
+        "findings": read_findings(body["findings"], names, {}),
+        "bundles": body["bundles"],
+        "created": datetime.fromisoformat(body["created"]),
+        "born": date.fromisoformat(body["patient"]["birth_date"]) if body["patient"]["birth_date"] else None,
+    }
+
+
+def bundle_facts(bundle):
+    facts = {name: bundle.manifest.get(name) for name in FACTS}
+    return {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256, **facts}
+
+
+def read_bundle(bundle):
+    """A registered bundle for the models page: its facts, and each split's figures as a table."""
+    manifest = bundle.manifest
+    shares = [(label, said.get("training_share")) for label, said in manifest.get("labels", {}).items()]
+    return {
+        "row": bundle,
+        "facts": bundle_facts(bundle),
+        "metrics": [
+            {"name": split, **said} for split, said in manifest.get("metrics", {}).items() if "figures" in said
+        ],
+        "labels": shares,
+    }
+
+
+def read_body(body):
+    """The parts of an assessment that need no row: a signed report shows them from its own frozen copy."""
+    tree, answer, p = load_tree(), body["answer"], body["probabilities"]
+    path = tree.path(answer["node"])[1:] if answer else ()
+    compared = charts.candidates(body) if body.get("evidence") else []
+    return {
+        "body": body,
+        "trail": [{"node": node, "share": p[node]} for node in path],
+        "comparisons": [charts.waterfall(body, node) for node in compared],
+        "leaves": charts.bars({leaf: p[leaf] for leaf in tree.leaves if leaf in p}, keep=6),
+        "nodes": [
+            {"node": node, "share": p[node], "depth": tree.depth(node)}
+            for node in tree.nodes
+            if node in p and node != tree.root
+        ],
+        "without": [{"modality": name, "answer": said} for name, said in sorted(body.get("without", {}).items())],
+        "maturation": charts.bars((body.get("maturation") or {}).get("probabilities", {})),
+    }
+
+
+def read_findings(bodies, names, pictures):
+    """In the order of the work-up. ``names``: item id → file name; ``pictures``: image id → its overlay."""
+    ordered = sorted(bodies, key=lambda body: MODALITIES.index(body["modality"]))
+    return [read_finding(body, names, pictures) for body in ordered]
+
+
+def read_finding(body, names, pictures):
+    explanation = body["explanation"]
+    return {
+        "body": body,
+        "bars": charts.bars(body["probabilities"], chosen=body["label"]),
+        "reasons": [_with_names(reason, explanation, names) for reason in body["reasons"]],
+        "template": f"portal/parts/explain_{body['modality']}.html",
+        "explained": EXPLAIN[body["modality"]](explanation, names, pictures) if explanation else None,
+    }
+
+
+def _name_of(image_id, names):
+    """An image's id is "item/frame", as the worker names it; a person knows the file."""
+    item, _, frame = image_id.partition("/")
+    name = names.get(item, item)
+    return f"{name}, frame {int(frame) + 1}" if frame.isdecimal() and int(frame) else name
+
+
+def _with_names(text, explanation, names):
+    for image in [*explanation.get("images", []), *explanation.get("cells", [])]:
+        text = text.replace(image["id"], _name_of(image["id"], names))
+    return text
+
+
+def _image(said, names, pictures):
+    item, _, frame = said["id"].partition("/")
+    share = said["probabilities"].get(said["label"])
+    place = {"item": item, "frame": int(frame or 0), "name": _name_of(said["id"], names)}
+    return {**said, **place, "share": share, "overlay": pictures.get(said["id"])}
+
+
+def _fields(explanation, names, pictures):
+    return {"images": [_image(said, names, pictures) for said in explanation["images"]]}
+
+
+def _cells(explanation, names, pictures):
+    """The differential, and the cells that count most in the case."""
+    counts, total = explanation["differential"], sum(explanation["differential"].values())
+    cells = sorted(explanation["cells"], key=lambda cell: -cell["attention"])
+    return {
+        "differential": [
+            {"label": name, "count": count, "width": count / total * charts.WIDTH, "share": count / total}
+            for name, count in counts.items()
+        ],
+        "counted": total,
+        "blasts": explanation["blast_share"],
+        "images": [_image(said, names, pictures) for said in cells],
+    }
+
+
+def _genes(explanation, *_):
+    genes = [(one["symbol"], one["contribution"], {"note": one.get("note")}) for one in explanation.get("genes", [])]
+    return {"genes": charts.pushes(genes)}
+
+
+def _labs(explanation, *_):
+    values = [
+        (one["analyte"], one["contribution"], {"value_text": f"{one['value']} {one['unit']}"})
+        for one in explanation.get("contributions", [])
+    ]
+    return {"labs": charts.pushes(values)}
+
+
+EXPLAIN = {"smear_field": _fields, "smear_cell": _cells, "expression": _genes, "labs": _labs}

@@ -1,0 +1,145 @@
+"""How values read on a page."""
+
+import json
+from datetime import date
+
+from django import template
+from django.utils import timezone
+
+from clinic.accounts import access
+from ml.diagnosis_tree import load_tree
+
+register = template.Library()
+
+TONES = {
+    "analysing": "info",
+    "queued": "info",
+    "running": "info",
+    "failed": "danger",
+    "rejected": "danger",
+    "assessed": "good",
+    "succeeded": "good",
+    "valid": "good",
+    "abstained": "info",
+    "checking": "info",
+    "received": "info",
+    "signed": "good",
+}
+MODALITY_NAMES = {
+    "smear_field": "Smear fields",
+    "smear_cell": "Single cells",
+    "expression": "Gene expression",
+    "labs": "Laboratory values",
+    "history": "Clinical history",
+}
+ABBREVIATIONS = {
+    "auc_macro": "AUC, macro",
+    "f1_macro": "F1, macro",
+    "ece": "Calibration error (ECE)",
+    "brier": "Brier score",
+}
+SEEN = {
+    "format": "{}",
+    "frames": "{} frame(s)",
+    "scale": "scale {}",
+    "id_type": "{} ids",
+    "genes": "{} genes",
+    "sample": "sample {}",
+    "characters": "{} characters",
+}
+
+
+@register.filter
+def percent(share):
+    """A probability as a clinician should read it: never 0 % and never 100 %, which no model knows."""
+    if share is None:
+        return "–"
+    if share < 0.01:
+        return "< 1 %"
+    return "> 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
+
+
+@register.filter
+def may(user, act):
+    return access.may(user, act)
+
+
+@register.filter
+def lookup(key, table):
+    return table.get(key, key)
+
+
+@register.filter
+def state_tone(state):
+    return TONES.get(state, "")
+
+
+@register.filter
+def node_name(node):
+    """The name of a node of the diagnosis tree; an id that this tree no longer has stays as it is."""
+    known = load_tree().nodes.get(node)
+    return known.name if known else node
+
+
+@register.filter
+def modality_name(modality):
+    return MODALITY_NAMES.get(modality, modality)
+
+
+@register.filter
+def age(patient):
+    """Age in whole years today, in months below two years."""
+    born = patient.birth_date if not isinstance(patient.birth_date, str) else date.fromisoformat(patient.birth_date)
+    today = timezone.localdate()
+    months = (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)
+    return f"{months // 12} years" if months >= 24 else f"{months} months"
+
+
+@register.filter
+def short(digest):
+    return digest[:12]
+
+
+@register.filter
+def coordinate(number):
+    """A number in an SVG: a point, never a comma."""
+    return f"{number:.2f}"
+
+
+@register.filter
+def signed(number):
+    return f"{number:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def duration(seconds):
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+@register.filter
+def stage_text(stage):
+    """The worker's stage ("smear_field: reading") in words."""
+    modality, colon, step = (stage or "starting").partition(":")
+    return f"{modality_name(modality)}: {step.strip()}" if colon else modality.capitalize()
+
+
+@register.filter
+def words(name):
+    text = name.replace("_", " ")
+    return ABBREVIATIONS.get(name, text[:1].upper() + text[1:])
+
+
+@register.filter
+def indented(body):
+    return json.dumps(json.loads(body), indent=1, ensure_ascii=False)
+
+
+@register.filter
+def summary_text(item):
+    """What the reader saw of an accepted file, in a line."""
+    seen = item.summary
+    parts = [form.format(seen[key]) for key, form in SEEN.items() if seen.get(key) not in (None, "", [], {})]
+    if seen.get("width"):
+        parts.append(f"{seen['width']} × {seen['height']} pixels")
+    return " · ".join(parts)

@@ -1,0 +1,27 @@
+from django.urls import path
+
+from clinic.portal.views import case, files, oversight, report, session, worklist
+
+app_name = "portal"
+urlpatterns = [
+    path("", worklist.home, name="home"),
+    path("login/", session.Login.as_view(), name="login"),
+    path("logout/", session.Logout.as_view(), name="logout"),
+    path("worklist/", worklist.worklist, name="worklist"),
+    path("worklist/pulse/", worklist.worklist_pulse, name="worklist_pulse"),
+    path("cases/new/", case.new_case, name="new_case"),
+    path("cases/<uuid:pk>/", case.case_page, name="case"),
+    path("cases/<uuid:pk>/pulse/", case.pulse, name="case_pulse"),
+    path("cases/<uuid:pk>/items/", case.upload, name="upload"),
+    path("cases/<uuid:pk>/analyse/", case.analyse, name="analyse"),
+    path("cases/<uuid:pk>/report/", report.draft, name="draft"),
+    path("analyses/<uuid:pk>/cancel/", case.cancel, name="cancel"),
+    path("reports/<uuid:pk>/", report.report_page, name="report"),
+    path("reports/<uuid:pk>/sign/", report.sign, name="sign"),
+    path("reports/<uuid:pk>/amend/", report.amend, name="amend"),
+    path("items/<uuid:pk>/file/", files.item_file, name="item_file"),
+    path("items/<uuid:pk>/frames/<int:number>/", files.item_frame, name="item_frame"),
+    path("artefacts/<uuid:pk>/", files.artefact, name="artefact"),
+    path("audit/", oversight.audit, name="audit"),
+    path("models/", oversight.models, name="models"),
+]
