@@ -1,6 +1,11 @@
 from django.db import connection
 from django.http import JsonResponse
-from django.urls import path
+from django.urls import include, path
+
+handler400 = "clinic.api.problems.bad_request"
+handler403 = "clinic.api.problems.permission_denied"
+handler404 = "clinic.api.problems.page_not_found"
+handler500 = "clinic.api.problems.server_error"
 
 
 def healthz(_request):
@@ -12,4 +17,6 @@ def healthz(_request):
 
 urlpatterns = [
     path("healthz", healthz),
+    path("api/v1/", include("clinic.api.urls")),
+    path("", include("clinic.portal.urls")),
 ]

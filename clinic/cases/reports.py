@@ -9,7 +9,7 @@ from clinic.audit.models import Action
 from clinic.audit.services import deny, record
 from clinic.canonical import digest, plain
 from clinic.cases.models import AssessmentStatus, Decision, Report, SignOff
-from clinic.errors import Conflict, Denied, InvalidInput
+from clinic.errors import Conflict, Denied, InvalidInput, NotFound
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 
@@ -26,6 +26,20 @@ MEANINGS = {
         "I have reviewed this report, which makes no assessment; the diagnosis is my own."
     ),
 }
+
+
+def assessment_of(case, analysis_id=None):
+    """The assessment of that analysis of the case, or its newest. Raises NotFound and Conflict."""
+    assessed = case.analyses.filter(assessment__isnull=False).select_related("assessment")
+    if analysis_id:
+        analysis = assessed.filter(pk=analysis_id).first()
+        if analysis is None:
+            raise NotFound(problem="This case has no assessment of that analysis.", place="analysis")
+        return analysis.assessment
+    if not assessed:
+        problem = "This case has no assessment yet."
+        raise Conflict("no_assessment", problem, "Request an analysis and wait for its end.", place="case")
+    return assessed.latest("finished_at").assessment
 
 
 @transaction.atomic
@@ -54,8 +68,7 @@ def amend(*, report, reason, by):
         raise Conflict("report_unsigned", "This report is not signed.", "Sign it, or draft a new one.", place="report")
     if hasattr(report, "amended_by"):
         raise Conflict("report_amended", f"Version {report.amended_by.version} already amends it.", "Open that one.")
-    newest = report.case.analyses.filter(assessment__isnull=False).latest("finished_at").assessment
-    amendment = _write(newest, by=by, amends=report, amendment_reason=reason.strip())
+    amendment = _write(assessment_of(report.case), by=by, amends=report, amendment_reason=reason.strip())
     said = {"version": amendment.version, "amends": str(report.pk), "reason": amendment.amendment_reason}
     record(Action.REPORT_AMEND, by=by, obj=amendment, detail=said, before=report.body, after=amendment.body)
     return amendment

@@ -7,7 +7,7 @@ from clinic.accounts.access import require
 from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.canonical import canonical_json
-from clinic.cases import files
+from clinic.cases import files, runs
 from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
 from clinic.cases.models import LIVE, Analysis, Case, ItemKind, ItemStatus, StudyItem
 from clinic.cases.moves import move
@@ -149,6 +149,13 @@ def request_analysis(*, case, by):
     record(Action.ANALYSIS_REQUEST, by=by, obj=analysis, detail=said)
     send(RUN_ANALYSIS, str(analysis.pk))
     return analysis
+
+
+def cancel_analysis(*, analysis, by):
+    """Stop a live run. Raises Conflict where it has ended already."""
+    require(by, "analysis.request", analysis.case.patient.site, obj=analysis)
+    if not runs.cancel(analysis, by=by):
+        raise Conflict("analysis_ended", "This analysis has already ended.", "There is nothing to cancel.")
 
 
 def _check_items(case, items):

@@ -1,0 +1,69 @@
+"""What the views share: input checked, output made, and reading written down before it is answered."""
+
+from django.db import transaction
+from rest_framework.generics import ListAPIView
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from clinic.accounts.access import require
+from clinic.audit.services import record
+from clinic.cases.visibility import find
+
+
+def checked(serializer_class, request):
+    """The request's data as the serializer wants it; raises REST framework's ValidationError."""
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+class ReadOne(APIView):
+    """One object that the user may see; the reading is recorded in the transaction in which it is read."""
+
+    visible_to = None
+    recorded_as = None
+    serializer_class = None
+
+    @transaction.atomic
+    def get(self, request, pk):
+        found = find(self.visible_to, pk, by=request.user)
+        record(self.recorded_as, by=request.user, obj=found)
+        return Response(self.serializer_class(found).data)
+
+
+class ReadList(ListAPIView):
+    """A list of what the user may see; the reading is recorded, with what was asked and what was found.
+
+    ``queryset`` is empty and only tells the schema what is listed; ``rows()`` gives what is.
+    """
+
+    act = "case.view"
+    recorded_as = None
+    ordering = ("-created_at", "-id")
+
+    def get_queryset(self):
+        return self.queryset if getattr(self, "swagger_fake_view", False) else self.rows()
+
+    def about(self):
+        """What the list belongs to, for the log: ``obj``."""
+        return {}
+
+    @transaction.atomic
+    def list(self, request, *args, **kwargs):
+        require(request.user, self.act)
+        about = self.about()
+        response = super().list(request, *args, **kwargs)
+        hits = [row.get("id") or row.get("seq") for row in response.data["results"]]
+        said = {"query": request.query_params.dict(), "hits": hits}
+        record(self.recorded_as, by=request.user, detail=said, **about)
+        return response
+
+
+class ReadListOf(ReadList):
+    """A list that belongs to one object, ``parent``, which the user must be able to see."""
+
+    parent_visible_to = None
+
+    def about(self):
+        self.parent = find(self.parent_visible_to, self.kwargs["pk"], by=self.request.user)
+        return {"obj": self.parent}

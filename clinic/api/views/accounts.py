@@ -1,0 +1,70 @@
+from django.db import transaction
+from drf_spectacular.utils import extend_schema
+from knox.auth import TokenAuthentication
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import AllowAny
+from rest_framework.response import Response
+from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle
+from rest_framework.views import APIView
+
+from clinic.accounts.models import Site
+from clinic.accounts.services import issue_token, revoke_token
+from clinic.api.base import checked
+from clinic.api.serializers import MeOut, SiteOut, TokenIn, TokenOut
+
+
+class LoginsOfAddress(AnonRateThrottle):
+    scope = "login of an address"
+    rate = "30/min"
+
+
+class LoginsOfName(SimpleRateThrottle):
+    """Slows down guessing one person's password from many addresses."""
+
+    scope = "login of a name"
+    rate = "10/min"
+
+    def get_cache_key(self, request, view):  # noqa: ARG002 (REST framework's signature)
+        name = request.data.get("username") if isinstance(request.data, dict) else None
+        return self.cache_format % {"scope": self.scope, "ident": str(name).casefold()[:150].encode().hex()}
+
+
+class Token(APIView):
+    permission_classes = [AllowAny]
+
+    def get_authenticators(self):
+        """Nobody is anybody before the login; a token is given back only with itself."""
+        return [] if self.request and self.request.method == "POST" else [TokenAuthentication()]
+
+    def get_throttles(self):
+        return [LoginsOfAddress(), LoginsOfName()] if self.request.method == "POST" else []
+
+    @extend_schema(operation_id="token_create", request=TokenIn, responses={201: TokenOut}, auth=[])
+    def post(self, request):
+        """Log in with name and password."""
+        token, _ = issue_token(request=request, **checked(TokenIn, request))
+        return Response({"token": token}, status=201)
+
+    @extend_schema(operation_id="token_revoke", request=None, responses={204: None})
+    def delete(self, request):
+        """Log out: the token that this request carries is worth nothing from now on."""
+        if request.auth is None:
+            raise NotAuthenticated
+        revoke_token(token=request.auth, by=request.user)
+        return Response(status=204)
+
+
+class Me(APIView):
+    @extend_schema(responses=MeOut)
+    def get(self, request):
+        """Who is asking, and in which role where."""
+        return Response(MeOut(request.user).data)
+
+
+class Sites(APIView):
+    @extend_schema(responses=SiteOut(many=True))
+    @transaction.atomic
+    def get(self, request):
+        """The sites where the user has a role."""
+        sites = Site.objects.filter(memberships__user=request.user).order_by("name")
+        return Response(SiteOut(sites, many=True).data)

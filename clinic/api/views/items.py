@@ -1,0 +1,111 @@
+from django.conf import settings
+from django.db import transaction
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from clinic.api.base import ReadListOf, ReadOne, checked
+from clinic.api.problems import of_error
+from clinic.api.serializers import ItemOut, ItemsIn, ItemsReceivedOut
+from clinic.audit.models import Action
+from clinic.audit.services import record
+from clinic.cases import files
+from clinic.cases.models import StudyItem
+from clinic.cases.services import receive_item
+from clinic.cases.visibility import artefacts_visible_to, cases_visible_to, find, items_visible_to
+from clinic.errors import MarrowError, TooLarge
+
+PICTURES = {"image/png", "image/jpeg"}
+FORM_OVERHEAD_BYTES = 1024**2
+
+
+class Items(ReadListOf):
+    serializer_class = ItemOut
+    queryset = StudyItem.objects.none()
+    parent_visible_to = staticmethod(cases_visible_to)
+    recorded_as = Action.ITEM_READ
+    ordering = ("received_at", "id")
+    parser_classes = [MultiPartParser]
+
+    def initial(self, request, *args, **kwargs):
+        """Refuse what is too large before a byte of it is kept."""
+        sent = int(request.headers.get("Content-Length") or 0)
+        if sent > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
+            limit = f"{settings.UPLOAD_MAX_BYTES // 1024**2} MiB"
+            raise TooLarge("too_large", f"One request may carry {limit}.", "Send fewer or smaller files.", place="file")
+        super().initial(request, *args, **kwargs)
+
+    def rows(self):
+        return items_visible_to(self.request.user).filter(case=self.parent)
+
+    @extend_schema(request=ItemsIn, responses={201: ItemsReceivedOut, 207: ItemsReceivedOut})
+    def post(self, request, pk):
+        """Add one or several files of one kind. 201: all were taken; 207: some were, each with its own verdict.
+
+        A file that is taken is then checked by its reader: see its `status`, and `rejection` where it cannot be used.
+        """
+        case = find(cases_visible_to, pk, by=request.user)
+        said = checked(ItemsIn, request)
+        results = [self._receive(request, case, file, said) for file in said["file"]]
+        return Response({"results": results}, status=207 if any(r["problem"] for r in results) else 201)
+
+    def _receive(self, request, case, file, said):
+        """One file; where it is the only one, its refusal is that of the request."""
+        verdict = {"filename": files.display_name(file.name), "item": None, "problem": None}
+        try:
+            item = receive_item(
+                case=case,
+                file=file.chunks(),
+                filename=file.name,
+                kind=said["kind"],
+                options=said["options"],
+                by=request.user,
+            )
+        except MarrowError as error:
+            if len(said["file"]) == 1:
+                raise
+            return verdict | {"problem": of_error(error, request.path)}
+        return verdict | {"item": ItemOut(item).data}
+
+
+class OneItem(ReadOne):
+    visible_to = staticmethod(items_visible_to)
+    recorded_as = Action.ITEM_READ
+    serializer_class = ItemOut
+
+
+class ItemContent(APIView):
+    @extend_schema(operation_id="item_content", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request, pk):
+        """The file exactly as it was received."""
+        with transaction.atomic():
+            item = find(items_visible_to, pk, by=request.user)
+            record(Action.ITEM_DOWNLOAD, by=request.user, obj=item, detail={"sha256": item.sha256})
+        return _file(item.sha256, item.filename, "application/octet-stream", download=True)
+
+
+class ArtefactContent(APIView):
+    @extend_schema(operation_id="artefact_content", responses={(200, "image/png"): OpenApiTypes.BINARY})
+    def get(self, request, pk):
+        """A picture that belongs to a finding."""
+        with transaction.atomic():
+            artefact = find(artefacts_visible_to, pk, by=request.user)
+            case = artefact.finding.analysis.case
+            record(Action.ARTEFACT_READ, by=request.user, obj=artefact, case=case, detail={"kind": artefact.kind})
+        shown = artefact.media_type in PICTURES
+        media_type = artefact.media_type if shown else "application/octet-stream"
+        return _file(artefact.sha256, artefact.name, media_type, download=not shown)
+
+
+def _file(sha256, name, media_type, *, download):
+    """Somebody else's bytes: never run, never guessed at, never framed."""
+    response = FileResponse(
+        files.path_of(sha256).open("rb"), as_attachment=download, filename=name, content_type=media_type
+    )
+    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

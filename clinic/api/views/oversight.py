@@ -1,0 +1,84 @@
+"""For those who watch over it: the log, the state of its chain, the models, the diagnosis tree."""
+
+from dataclasses import asdict
+
+import django_filters
+from django.db import transaction
+from django.db.models import Q
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from clinic.accounts.access import require, sites_where
+from clinic.api.base import ReadList
+from clinic.api.serializers import BundleOut, ChainStateOut, EventOut, TreeOut
+from clinic.audit.models import Action, AuditEvent
+from clinic.audit.services import chain_state, events_of, record
+from clinic.registry.models import ModelBundle
+from ml.diagnosis_tree import load_tree
+
+
+class EventFilter(django_filters.FilterSet):
+    """``from`` and ``to`` are Python's words, so they are added below."""
+
+    actor = django_filters.CharFilter(method="by_actor", help_text="The id of a user, or part of the name.")
+    patient = django_filters.CharFilter("patient_id")
+    case = django_filters.CharFilter("case_id")
+    object = django_filters.CharFilter("object_id")
+    action = django_filters.MultipleChoiceFilter(choices=Action.choices)
+
+    class Meta:
+        model = AuditEvent
+        fields = ["outcome"]
+
+    def by_actor(self, events, _name, value):
+        return events.filter(Q(actor_id=value) | Q(actor__icontains=value))
+
+
+EventFilter.base_filters |= {
+    "from": django_filters.IsoDateTimeFilter("at", "gte", help_text="From this time on (ISO 8601)."),
+    "to": django_filters.IsoDateTimeFilter("at", "lt", help_text="Before this time (ISO 8601)."),
+}
+
+
+class Events(ReadList):
+    """Events of the sites that the user oversees, newest first. Looking at them is an event, too."""
+
+    serializer_class = EventOut
+    queryset = AuditEvent.objects.none()
+    filterset_class = EventFilter
+    ordering = ("-seq",)
+    act = "audit.view"
+    recorded_as = Action.AUDIT_READ
+
+    def rows(self):
+        return events_of(sites_where(self.request.user, self.act))
+
+
+class ChainState(APIView):
+    @extend_schema(
+        parameters=[OpenApiParameter("full", bool, description="Check every event, not only the last 10,000.")],
+        responses=ChainStateOut,
+    )
+    def get(self, request):
+        """Whether the log is whole, as far as it was checked just now."""
+        require(request.user, "audit.view")
+        state = chain_state(full=request.query_params.get("full") in {"1", "true"})
+        with transaction.atomic():  # not around the check: it is long, and nobody else could write meanwhile
+            record(Action.AUDIT_READ, by=request.user, detail={"state": state.ok, "from_seq": state.from_seq})
+        return Response(ChainStateOut(asdict(state)).data)
+
+
+class Bundles(APIView):
+    @extend_schema(responses=BundleOut(many=True))
+    def get(self, _request):
+        """The model bundles, each with its manifest: what it was trained on, how it was measured, what it cannot do."""
+        return Response(BundleOut(ModelBundle.objects.order_by("name", "-imported_at"), many=True).data)
+
+
+class DiagnosisTree(APIView):
+    @extend_schema(responses=TreeOut)
+    def get(self, _request):
+        """The diagnoses, every parent before its children."""
+        tree = load_tree()
+        return Response(TreeOut({"version": tree.version, "nodes": list(tree.nodes.values())}).data)
