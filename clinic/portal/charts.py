@@ -65,7 +65,7 @@ def factor(push):
 
 
 def candidates(body, count=3):
-    """The nodes worth comparing: the answer and what stands strongest beside its path; without one, the main groups."""
+    """The nodes worth comparing: the answer, APL where it is urgent, and the strongest beside the answer's path."""
     tree, p = load_tree(), body["probabilities"]
     answer = (body["answer"] or {}).get("node")
     path = tree.path(answer)[1:] if answer else ()
@@ -73,8 +73,9 @@ def candidates(body, count=3):
         beside = {sibling for node in path for sibling in tree.children(tree.parent(node))} - set(path)
     else:
         beside = {"no_leukaemia", *tree.children("acute_leukaemia")}
+    first = [node for node in (answer, "apl" if body["urgent"] else None) if node]
     ranked = sorted(beside, key=lambda node: -p[node])
-    return ([answer] if answer else []) + ranked[: count - bool(answer)]
+    return list(dict.fromkeys([*first, *ranked]))[:count]
 
 
 def _logit(share):

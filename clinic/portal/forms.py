@@ -16,7 +16,6 @@ UPLOAD_KINDS = {
     ItemKind.LABS: "Labs (CSV or JSON)",
     ItemKind.HISTORY: "History (text)",
 }
-SCALES = ["counts", "cpm", "tpm", "fpkm", "log2", "log10"]
 
 
 class SignInForm(AuthenticationForm):
@@ -45,7 +44,7 @@ class CaseForm(forms.Form):
         label="Clinical history",
         required=False,
         max_length=20_000,
-        widget=forms.Textarea,
+        widget=forms.Textarea(attrs={"rows": 4}),
         help_text="For the reader of the report. No model reads it.",
     )
 

@@ -7,7 +7,6 @@ from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 from ml.findings import MODALITIES
 
-
 FACTS = ("limits", "intended_use", "licence", "data")
 
 

@@ -40,7 +40,6 @@ ABBREVIATIONS = {
 }
 SEEN = {
     "format": "{}",
-    "frames": "{} frame(s)",
     "scale": "scale {}",
     "id_type": "{} ids",
     "genes": "{} genes",
@@ -142,4 +141,6 @@ def summary_text(item):
     parts = [form.format(seen[key]) for key, form in SEEN.items() if seen.get(key) not in (None, "", [], {})]
     if seen.get("width"):
         parts.append(f"{seen['width']} × {seen['height']} pixels")
+    if seen.get("frames", 1) > 1:
+        parts.append(f"{seen['frames']} frames")
     return " · ".join(parts)

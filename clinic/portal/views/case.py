@@ -72,6 +72,8 @@ def _show(request, case, upload_form, status=200):
     page = {
         "case": case,
         "items": items,
+        "accepted": [item for item in items if item.status == ItemStatus.VALID],
+        "open_items": [item for item in items if item.status != ItemStatus.VALID],
         "valid": len(valid),
         "run": run,
         "assessment": assessment,
@@ -114,7 +116,8 @@ def _ahead(run):
 @allowed("case.view")
 def pulse(request, pk):
     """Polled while files are checked or an analysis runs. Says only how far that is; when it ends, the page reloads
-    its parts, which is a reading and recorded as one."""
+    its parts, which is a reading and recorded as one.
+    """
     case = find(cases_visible_to, pk, by=request.user)
     live = _live(case, case.analyses.first())
     if live["mark"] != request.GET.get("mark"):

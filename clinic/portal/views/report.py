@@ -1,4 +1,4 @@
-"""Draft, read, sign and amend a report. A report page shows the frozen text that was signed, never the rows of today."""
+"""Draft, read, sign and amend a report. A report page shows its frozen text, never the rows of today."""
 
 from django.contrib import messages
 from django.shortcuts import redirect, render

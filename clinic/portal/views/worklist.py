@@ -106,7 +106,7 @@ def worklist(request):
 @require_GET
 @allowed("case.view")
 def worklist_pulse(request):
-    """Whether the list has changed since ``mark``: no patient data, so no event. The page then reloads, which is one."""
+    """Whether the list has changed since ``mark``: no patient data, so no event. The page then reloads: that is one."""
     rows, _ = rows_for(request)
     response = HttpResponse(status=204)
     if request.GET.get("mark") != _mark(rows):
