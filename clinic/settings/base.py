@@ -109,7 +109,8 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = env("TZ", default="UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = HOME / "static"
+STATIC_ROOT = Path(env("MARROW_STATIC", default=str(HOME / "static")))
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 # API
 REST_FRAMEWORK = {

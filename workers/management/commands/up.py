@@ -27,7 +27,7 @@ redirect_stderr=true
 stdout_logfile={log}/web.log
 
 [program:worker]
-command={python} -m celery --app workers worker --concurrency 2 --loglevel INFO
+command={python} -m celery --app workers.celery worker --concurrency 2 --loglevel INFO
 directory={base}
 stopwaitsecs=30
 startretries=100
