@@ -10,7 +10,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = {
     "DJANGO_SETTINGS_MODULE": "clinic.settings.production",
-    "DJANGO_SECRET_KEY": "k9!x" * 20,
+    "DJANGO_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "DJANGO_ALLOWED_HOSTS": "marrow.example",
     "DATABASE_URL": "postgres://marrow@db/marrow",
     "CELERY_BROKER_URL": "redis://redis:6379/0",
