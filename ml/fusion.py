@@ -81,7 +81,7 @@ def fuse(findings: Sequence[Finding], bundle: Bundle, *, prior: Mapping[str, flo
     """
     rules, before = bundle.manifest, _prior(prior)
     ordered = _ordered(findings, rules)
-    readings = [ev.read(f, rules) for f in ordered if _unusable(f, rules) is None]
+    readings = usable(ordered, rules)
     p = ev.posterior(before, ev.total(readings))
     discordance = _discordance(readings, before, rules)
     answer = _answer(readings, before, rules)
@@ -128,10 +128,14 @@ def _ordered(findings: Sequence[Finding], rules: dict[str, Any]) -> list[Finding
     return sorted(findings, key=lambda f: MODALITIES.index(f.modality))
 
 
+def usable(findings: Iterable[Finding], rules: dict[str, Any]) -> list[ev.Reading]:
+    return [ev.read(f, rules) for f in findings if _unusable(f, rules) is None]
+
+
 def _unusable(finding: Finding, rules: dict[str, Any]) -> str | None:
     if finding.label is None:
         return "low_quality" if any(q.blocking for q in finding.quality) else "out_of_scope"
-    return "out_of_scope" if finding.in_scope < rules["thresholds"]["in_scope"] else None
+    return "out_of_scope" if finding.in_scope < rules["thresholds"]["in_scope"][finding.modality] else None
 
 
 def _by_node(p: ev.Array) -> dict[str, float]:
@@ -273,12 +277,12 @@ def _caveats(readings: list[ev.Reading], answer: dict[str, Any] | None) -> list[
 
 
 def _prediction_set(readings: list[ev.Reading], p: ev.Array, rules: dict[str, Any]) -> list[str]:
-    """By the mass calibrated for this very combination of modalities, or the largest of all where it has none.
+    """By the mass calibrated for this very combination of modalities, or the largest of all where there is none.
 
     Never less than the promised coverage in probability: calibration has no patients whom none of the modalities knows.
     """
     mass: dict[str, float] = rules["conformal"]["mass"]
-    enough = mass.get("+".join(r.modality for r in readings), max(mass.values()))
+    enough = mass.get("+".join(r.modality for r in readings), mass["otherwise"])
     return ev.prediction_set(p, ev.total(readings), max(enough, rules["conformal"]["coverage"]))
 
 

@@ -58,12 +58,12 @@ RULES = {
     "scope_cap": 0.99,
     "thresholds": {
         "level": {"1": 0.75, "2": 0.75, "3": 0.7, "4": 0.7, "5": 0.7},
-        "in_scope": 0.1,
+        "in_scope": dict.fromkeys(MODALITIES, 0.1),
         "discordance": 2.0,
         "urgent_apl": 0.1,
         "maturation": 0.2,
     },
-    "conformal": {"coverage": 0.9, "mass": {"labs": 0.92, "expression+labs": 0.95}},
+    "conformal": {"coverage": 0.9, "mass": {"labs": 0.92, "expression+labs": 0.95, "otherwise": 0.95}},
 }
 BUNDLE = Bundle(Path("nowhere"), "0" * 64, RULES)
 
