@@ -1,5 +1,7 @@
 """What a person may see: one queryset each, so that a list and a single object cannot disagree."""
 
+from django.core.exceptions import ValidationError
+
 from clinic.accounts.access import sites_where
 from clinic.audit.services import deny
 from clinic.cases.models import Analysis, Artefact, Case, Report, StudyItem
@@ -40,7 +42,10 @@ def find(visible_to, pk, *, by):
     Whoever asks for one that exists and is not theirs gets the same answer, and is written down.
     """
     rows = visible_to(by)
-    found = rows.filter(pk=pk).first()
+    try:
+        found = rows.filter(pk=pk).first()
+    except ValidationError:  # no id at all
+        raise NotFound from None
     if found is None:
         foreign = rows.model.objects.filter(pk=pk).first()
         if foreign:
