@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import label
 
-from ml import synthetic
+from ml import stained_cells, synthetic
 
 
 def draw(kind, seed):
@@ -69,7 +69,7 @@ def test_every_file_says_that_it_is_synthetic(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["Pro-B", "APL promyelocyte"])
 def test_the_mark_is_printed_bottom_right_and_nowhere_else(monkeypatch, kind):
     marked = draw(kind, 7).astype(int)
-    monkeypatch.setattr(synthetic, "_marked", lambda pixels: pixels)
+    monkeypatch.setattr(stained_cells, "_marked", lambda pixels: pixels)
     plain = draw(kind, 7).astype(int)
     rows, columns = np.nonzero(np.abs(marked - plain).max(axis=2) > 20)
     height, width = plain.shape[:2]
