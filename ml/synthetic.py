@@ -91,16 +91,16 @@ CELLS: dict[str, CellStyle] = {
 FIELDS: dict[str, FieldStyle] = {
     "haematogones": FieldStyle(
         (252, 254, 246),
-        (0.42, 0.33, 0.21),
+        (0.34, 0.27, 0.17),
         (95, 130),
         (("Haematogone", 4, 7), ("Lymphocyte", 1, 2), ("Segmented neutrophil", 1, 2), ("Monocyte", 0, 1)),
-        stain=(0.85, 0.93, 0.38),
+        stain=(0.76, 0.84, 0.34),
     ),
     "Early Pre-B": FieldStyle(
         (250, 254, 251), (0.3, 0.27, 0.14), (75, 105), (("Lymphoblast", 4, 7),), stain=(0.73, 0.75, 0.34)
     ),
     "Pre-B": FieldStyle(
-        (248, 255, 253), (0.52, 0.35, 0.09), (35, 55), (("Lymphoblast", 10, 15),), stain=(0.63, 0.68, 0.27), pallor=0.65
+        (248, 255, 253), (0.52, 0.35, 0.09), (35, 55), (("Lymphoblast", 10, 15),), stain=(0.54, 0.6, 0.24), pallor=0.65
     ),
     "Pro-B": FieldStyle(
         (255, 255, 252), (0.36, 0.3, 0.2), (55, 85), (("Lymphoblast", 3, 6),), stain=(0.2, 0.36, 0.14), pallor=0.7
@@ -132,7 +132,7 @@ def draw_field(kind: str, seed: int, size: int = 224) -> Pixels:
         add_white(density, rng, (x, y), radius, CELLS[name], style.stain)
     for _ in range(rng.integers(2, 9)):
         add_platelet(density, rng, rng.uniform(0, size, 2), red_radius)
-    return develop(density, style.light, rng, blur=rng.uniform(0.45, 0.7))
+    return develop(density, style.light, rng, blur=rng.uniform(0.3, 0.55))
 
 
 def draw_cell(kind: str, seed: int, size: tuple[int, int] = (363, 360)) -> Pixels:
@@ -147,7 +147,7 @@ def draw_cell(kind: str, seed: int, size: tuple[int, int] = (363, 360)) -> Pixel
     for at in _spread(rng, int(rng.integers(*style.n_red, endpoint=True)), size, red_radius):
         add_red(density, rng, at, red_radius, style, [(*centre, radius)])
     add_white(density, rng, centre, radius, CELLS[kind], style.stain)
-    return develop(density, style.light, rng, blur=rng.uniform(0.7, 1.0))
+    return develop(density, style.light, rng, blur=rng.uniform(0.9, 1.4))
 
 
 def _light(rng: np.random.Generator) -> tuple[float, float, float]:
