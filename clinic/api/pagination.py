@@ -1,3 +1,5 @@
+from django.core.exceptions import ValidationError
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 
 
@@ -14,3 +16,9 @@ class KeysetPagination(CursorPagination):
 
     def get_ordering(self, request, queryset, view):  # noqa: ARG002 (REST framework's signature)
         return view.ordering
+
+    def paginate_queryset(self, queryset, request, view=None):
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except (ValidationError, ValueError):  # a position that is no time and no number: not a cursor of ours
+            raise NotFound(self.invalid_cursor_message) from None

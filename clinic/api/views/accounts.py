@@ -14,14 +14,14 @@ from clinic.api.serializers import MeOut, SiteOut, TokenIn, TokenOut
 
 
 class LoginsOfAddress(AnonRateThrottle):
-    scope = "login of an address"
+    scope = "login_of_address"
     rate = "30/min"
 
 
 class LoginsOfName(SimpleRateThrottle):
     """Slows down guessing one person's password from many addresses."""
 
-    scope = "login of a name"
+    scope = "login_of_name"
     rate = "10/min"
 
     def get_cache_key(self, request, view):  # noqa: ARG002 (REST framework's signature)
