@@ -113,7 +113,8 @@ def _image(said, names, pictures):
 
 
 def _fields(explanation, names, pictures):
-    return {"images": [_image(said, names, pictures) for said in explanation["images"]]}
+    images = [_image(said, names, pictures) for said in explanation["images"]]
+    return {"images": sorted(images, key=lambda image: image["overlay"] is None)}
 
 
 def _cells(explanation, names, pictures):

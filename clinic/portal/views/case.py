@@ -1,5 +1,7 @@
 """One case: open it, give it files, have it analysed, read what came out."""
 
+import hashlib
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
@@ -104,7 +106,7 @@ def _live(case, run):
         "analysing": bool(run and run.status in LIVE),
         "elapsed": int((timezone.now() - run.requested_at).total_seconds()) if run else 0,
         "ahead": _ahead(run) if run and run.status == "queued" else 0,
-        "mark": "-".join([*(status[:3] for status in statuses), run.status if run else ""]),
+        "mark": hashlib.sha256(" ".join([*statuses, run.status if run else ""]).encode()).hexdigest()[:16],
     }
 
 

@@ -1,0 +1,548 @@
+"""The portal's pages: who may open which, what each shows, and what each leaves in the log."""
+
+import json
+import re
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import reverse
+
+from clinic.audit.models import Action, AuditEvent, Outcome
+from clinic.cases.models import AnalysisStatus, Case, SignOff, StudyItem
+from clinic.cases.reports import draft_report
+from clinic.patients.models import Patient
+from clinic.portal.middleware import POLICY
+from tests.factories import (
+    PASSWORD,
+    AnalysisFactory,
+    BundleFactory,
+    CaseFactory,
+    ItemFactory,
+    PatientFactory,
+)
+from tests.portal_cases import finding, full_case, fused_case
+
+pytestmark = pytest.mark.django_db
+
+USERS = ("nobody", "technician", "clinician", "integrator", "auditor", "admin_user", "outsider")
+LOGIN, READ = 302, (200, 200, 200)
+
+# page → the answers to nobody; technician, clinician, integrator; auditor, admin; a clinician of another site
+TABLE = {
+    "worklist": (LOGIN, *READ, 403, 403, 200),
+    "worklist_pulse": (LOGIN, 204, 204, 204, 403, 403, 204),
+    "new_case": (LOGIN, *READ, 403, 403, 200),
+    "case": (LOGIN, *READ, 403, 403, 404),
+    "case_pulse": (LOGIN, 204, 204, 204, 403, 403, 404),
+    "report": (LOGIN, *READ, 403, 403, 404),
+    "item_file": (LOGIN, *READ, 403, 403, 404),
+    "item_frame": (LOGIN, *READ, 403, 403, 404),
+    "artefact": (LOGIN, *READ, 403, 403, 404),
+    "audit": (LOGIN, 403, 403, 403, 200, 200, 403),
+    "models": (LOGIN, 200, 200, 200, 200, 200, 200),
+}
+# form → the same, for a POST without its fields
+ACTS = {
+    "upload": (LOGIN, 400, 400, 400, 403, 403, 404),
+    "analyse": (LOGIN, 302, 302, 302, 403, 403, 404),
+    "draft": (LOGIN, 302, 302, 302, 403, 403, 404),
+    "sign": (LOGIN, 403, 400, 403, 403, 403, 404),
+    "amend": (LOGIN, 403, 400, 403, 403, 403, 404),
+    "cancel": (LOGIN, 302, 302, 302, 403, 403, 404),
+}
+
+
+class ClosingClient(Client):
+    """Closes the files of answers that a test does not read to their end."""
+
+    def __init__(self):
+        super().__init__()
+        self.answers = []
+
+    def request(self, **said):
+        self.answers.append(super().request(**said))
+        return self.answers[-1]
+
+
+@pytest.fixture
+def client():
+    made = ClosingClient()
+    yield made
+    for answer in made.answers:
+        answer.close()
+
+
+@pytest.fixture
+def assessment(site):
+    return full_case(site)
+
+
+@pytest.fixture
+def case(assessment):
+    return assessment.analysis.case
+
+
+@pytest.fixture
+def report(assessment, clinician):
+    return draft_report(assessment=assessment, by=clinician)
+
+
+def address(name, case):
+    """The URL of ``name`` for whatever of ``case`` it shows."""
+    field = case.items.filter(kind="smear_field").first()
+    key = {
+        "report": lambda: case.reports.first().pk,
+        "sign": lambda: case.reports.first().pk,
+        "amend": lambda: case.reports.first().pk,
+        "item_file": lambda: field.pk,
+        "item_frame": lambda: field.pk,
+        "artefact": lambda: case.analyses.first().findings.get(modality="smear_field").artefacts.get().pk,
+        "cancel": lambda: case.analyses.first().pk,
+    }.get(name, lambda: case.pk)
+    if name in {"worklist", "worklist_pulse", "new_case", "audit", "models"}:
+        return reverse(f"portal:{name}")
+    more = [0] if name == "item_frame" else []
+    return reverse(f"portal:{name}", args=[key(), *more])
+
+
+def events(action, **said):
+    return AuditEvent.objects.filter(action=action, **said)
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("who", USERS)
+def test_who_may_open_which_page(client, request, case, report, name, who):
+    if who != "nobody":
+        client.force_login(request.getfixturevalue(who))
+    response = client.get(address(name, case))
+    assert response.status_code == TABLE[name][USERS.index(who)]
+    if response.status_code in (403, 404):
+        assert "Synthia Test" not in response.content.decode()
+        assert events(Action.DENIED, outcome=Outcome.DENIED).count() == 1
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("who", USERS)
+def test_who_may_send_which_form(client, request, case, report, name, who):
+    if who != "nobody":
+        client.force_login(request.getfixturevalue(who))
+    before = (case.items.count(), case.analyses.count(), case.reports.count(), SignOff.objects.count())
+    assert client.post(address(name, case)).status_code == ACTS[name][USERS.index(who)]
+    if ACTS[name][USERS.index(who)] >= 400:
+        assert (case.items.count(), case.analyses.count(), case.reports.count(), SignOff.objects.count()) == before
+    assert client.get(address(name, case)).status_code in (302, 405)
+
+
+READING = {
+    "worklist": Action.CASE_SEARCH,
+    "case": Action.CASE_READ,
+    "report": Action.REPORT_READ,
+    "item_file": Action.ITEM_DOWNLOAD,
+    "item_frame": Action.ITEM_READ,
+    "artefact": Action.ARTEFACT_READ,
+}
+
+
+@pytest.mark.parametrize("name", READING)
+def test_reading_is_recorded_once(client, clinician, case, report, name):
+    client.force_login(clinician)
+    client.get(address(name, case))
+    event = events(READING[name]).get()
+    assert event.actor_id == str(clinician.pk)
+    if name == "worklist":
+        assert json.loads(event.body)["detail"] == {"query": "", "hits": [str(case.pk)]}
+    else:
+        assert (event.case_id, event.patient_id) == (str(case.pk), str(case.patient_id))
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_cannot_be_recorded_is_not_shown(client, clinician, case, report, name, monkeypatch):
+    def no_log(*args, **kwargs):
+        raise OSError("the log is full")
+
+    client.force_login(clinician)
+    client.raise_request_exception = False
+    monkeypatch.setattr("clinic.portal.guard.record", no_log)
+    response = client.get(address(name, case))
+    assert response.status_code == 500
+    assert "Synthia Test" not in response.content.decode()
+
+
+def test_every_page_has_the_strict_policy(client, clinician, case, report):
+    client.force_login(clinician)
+    for name in ("worklist", "new_case", "case", "report", "models"):
+        response = client.get(address(name, case))
+        assert response["Content-Security-Policy"] == POLICY
+        assert response["Cache-Control"] == "private, no-store"
+        assert not re.search(
+            r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|javascript:", response.content.decode()
+        )
+
+
+def test_files_come_as_data_that_a_browser_cannot_run(client, clinician, case):
+    client.force_login(clinician)
+    file = client.get(address("item_file", case))
+    assert file["Content-Disposition"] == 'attachment; filename="smear_field.png"'
+    assert file["Content-Type"] == "application/octet-stream"
+    for name in ("item_file", "item_frame", "artefact"):
+        response = client.get(address(name, case))
+        assert "sandbox" in response["Content-Security-Policy"]
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert b"".join(response.streaming_content).startswith(b"\x89PNG")
+
+
+def test_a_frame_that_is_not_there_is_not_found(client, clinician, case):
+    client.force_login(clinician)
+    item = case.items.get(kind="smear_field")
+    assert client.get(reverse("portal:item_frame", args=[item.pk, 7])).status_code == 404
+
+
+# Signing in
+
+
+def test_login_and_logout_are_recorded(client, clinician):
+    response = client.post(reverse("portal:login"), {"username": "doctor", "password": PASSWORD})
+    assert response.url == reverse("portal:home")
+    client.post(reverse("portal:logout"))
+    acts = AuditEvent.objects.order_by("seq").values_list("action", "actor_id")
+    assert list(acts) == [("login", str(clinician.pk)), ("logout", str(clinician.pk))]
+
+
+def test_ten_failures_make_even_the_right_password_wait(client, clinician):
+    for _ in range(10):
+        response = client.post(reverse("portal:login"), {"username": "doctor", "password": "wrong"})
+        assert "do not match" in response.content.decode()
+    response = client.post(reverse("portal:login"), {"username": "doctor", "password": PASSWORD})
+    assert "Too many failed attempts" in response.content.decode()
+    assert "_auth_user_id" not in client.session
+    assert events(Action.LOGIN_FAILED).count() == 10
+
+
+@pytest.mark.parametrize(("who", "first"), [("clinician", "worklist"), ("auditor", "audit"), ("admin_user", "audit")])
+def test_each_role_begins_where_its_work_is(client, request, who, first):
+    client.force_login(request.getfixturevalue(who))
+    assert client.get(reverse("portal:home")).url == reverse(f"portal:{first}")
+
+
+def test_a_poll_after_the_session_moves_the_page_to_the_login(client, case):
+    response = client.get(address("case_pulse", case), headers={"HX-Request": "true"})
+    assert response["HX-Redirect"] == reverse("portal:login")
+
+
+# The worklist
+
+
+def test_worklist_searches_filters_and_pages(client, clinician, site, monkeypatch):
+    monkeypatch.setattr("clinic.portal.views.worklist.PAGE", 2)
+    for number in range(3):
+        CaseFactory(patient__site=site, patient__name=f"Person {number}", patient__mrn=f"A-{number}")
+    fused_case(site, [finding("labs", "APL")], patient__name="Urgent One")
+    client.force_login(clinician)
+
+    def names(**query):
+        text = client.get(reverse("portal:worklist"), query).content.decode()
+        return re.findall(r'/cases/[0-9a-f-]+/">([^<]+)</a>', text), text
+
+    first, text = names()
+    assert first == ["Urgent One", "Person 2"]
+    assert "Urgent: APL not excluded" in text
+    after = re.search(r"after=([0-9a-f-]+)", text)[1]
+    assert names(after=after)[0] == ["Person 1", "Person 0"]
+    assert names(q="person 1")[0] == ["Person 1"]
+    assert names(q="A-2")[0] == ["Person 2"]
+    assert names(state="open")[0] == ["Person 2", "Person 1"]
+    assert names(q="nobody")[0] == []
+
+
+def test_worklist_pulse_tells_of_a_change_and_of_no_patient(client, clinician, case):
+    client.force_login(clinician)
+    page = client.get(reverse("portal:worklist")).content.decode()
+    mark = re.search(r"mark=([0-9a-f]+)", page)[1]
+    calm = client.get(reverse("portal:worklist_pulse"), {"mark": mark})
+    assert "HX-Trigger" not in calm
+    AnalysisFactory(case=case, status=AnalysisStatus.QUEUED, finished_at=None)
+    stirred = client.get(reverse("portal:worklist_pulse"), {"mark": mark})
+    assert stirred["HX-Trigger"] == "worklist-changed"
+    assert stirred.content == b""
+    assert events(Action.CASE_SEARCH).count() == 1
+
+
+# A new case
+
+
+def test_new_case_registers_the_patient_and_opens_it(client, technician, site):
+    client.force_login(technician)
+    form = {"site": str(site.pk), "mrn": "77", "name": "Nora New", "sex": "female", "birth_date": "2019-05-01"}
+    response = client.post(reverse("portal:new_case"), form | {"title": "Blasts?", "history": "Tired."})
+    case = Case.objects.get()
+    assert response.url == reverse("portal:case", args=[case.pk])
+    assert (case.patient.name, case.title, case.history) == ("Nora New", "Blasts?", "Tired.")
+    assert (events(Action.PATIENT_CREATE).count(), events(Action.CASE_CREATE).count()) == (1, 1)
+
+
+def test_new_case_refuses_a_number_that_is_taken_and_keeps_what_was_typed(client, technician, site):
+    PatientFactory(site=site, mrn="77")
+    client.force_login(technician)
+    form = {"site": str(site.pk), "mrn": "77", "name": "Nora New", "sex": "female"}
+    text = client.post(reverse("portal:new_case"), form).content.decode()
+    assert "A patient with this number is known" in text
+    assert "Nora New" in text
+    assert not Case.objects.exists()
+    assert Patient.objects.count() == 1
+
+
+def test_new_case_for_a_known_patient(client, technician, site, other_site):
+    patient = PatientFactory(site=site, name="Known One")
+    client.force_login(technician)
+    found = client.get(reverse("portal:new_case"), {"q": "known"}).content.decode()
+    assert f"?patient={patient.pk}" in found
+    assert json.loads(events(Action.PATIENT_SEARCH).get().body)["detail"]["hits"] == [str(patient.pk)]
+    client.post(reverse("portal:new_case") + f"?patient={patient.pk}", {"title": "Again", "history": ""})
+    assert Case.objects.get().patient == patient
+    foreign = PatientFactory(site=other_site)
+    assert client.get(reverse("portal:new_case"), {"patient": str(foreign.pk)}).status_code == 404
+    assert client.get(reverse("portal:new_case"), {"patient": "not-an-id"}).status_code == 404
+
+
+# Files
+
+
+def test_several_files_at_once_each_with_its_own_verdict(client, technician, site, monkeypatch):
+    monkeypatch.setattr("clinic.cases.services.send", lambda *args: None)
+    case = CaseFactory(patient__site=site)
+    client.force_login(technician)
+    files = [
+        SimpleUploadedFile("one.png", b"first"),
+        SimpleUploadedFile("two.png", b"second"),
+        SimpleUploadedFile("copy of one.png", b"first"),
+        SimpleUploadedFile("nothing.png", b""),
+    ]
+    form = {"kind": "smear_field", "file": files, "sample": ""}
+    text = client.post(reverse("portal:upload", args=[case.pk]), form, follow=True).content.decode()
+    assert sorted(case.items.values_list("filename", flat=True)) == ["one.png", "two.png"]
+    assert "2 files received" in text
+    assert "copy of one.png: This file is already in the case" in text
+    assert "nothing.png: The file is empty" in text
+    assert "Being checked" in text
+
+
+def test_the_sample_goes_with_the_file(client, technician, site, monkeypatch):
+    monkeypatch.setattr("clinic.cases.services.send", lambda *args: None)
+    case = CaseFactory(patient__site=site)
+    client.force_login(technician)
+    form = {"kind": "expression", "file": SimpleUploadedFile("many.csv", b"a,b"), "sample": " P7 "}
+    client.post(reverse("portal:upload", args=[case.pk]), form)
+    assert StudyItem.objects.get().options == {"sample": "P7"}
+
+
+def test_a_refused_file_says_where_what_and_what_to_do(client, technician, site):
+    refusal = {"code": "truncated", "place": "x.png", "problem": "It ends early.", "remedy": "Export it again."}
+    item = ItemFactory(case__patient__site=site, filename="<b>x.png", status="rejected", rejection=refusal)
+    client.force_login(technician)
+    text = client.get(reverse("portal:case", args=[item.case_id])).content.decode()
+    assert "Refused" in text
+    assert "It ends early." in text
+    assert "Export it again." in text
+    assert "&lt;b&gt;x.png" in text
+    assert "<b>x.png" not in text
+
+
+# The run
+
+
+def test_a_case_without_files_cannot_be_analysed(client, technician, site):
+    case = CaseFactory(patient__site=site)
+    client.force_login(technician)
+    page = client.get(reverse("portal:case", args=[case.pk])).content.decode()
+    assert reverse("portal:analyse", args=[case.pk]) not in page
+    text = client.post(reverse("portal:analyse", args=[case.pk]), follow=True).content.decode()
+    assert "no usable image" in text
+    assert not case.analyses.exists()
+
+
+def test_the_pulse_tells_stage_and_progress_and_no_patient_data(client, technician, site):
+    run = AnalysisFactory(
+        case=CaseFactory(patient__site=site, patient__name="Secret Person"),
+        status=AnalysisStatus.RUNNING,
+        finished_at=None,
+        lease_until=datetime(2100, 1, 1, tzinfo=UTC),
+        stage="smear_field: reading",
+        done=3,
+        total=10,
+    )
+    ItemFactory(case=run.case, filename="secret.png")
+    client.force_login(technician)
+    page = client.get(reverse("portal:case", args=[run.case_id])).content.decode()
+    assert reverse("portal:cancel", args=[run.pk]) in page
+    address = re.search(r'hx-get="([^"]+pulse[^"]+)"', page)[1].replace("&amp;", "&")
+    beat = client.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert "Smear fields: reading" in beat
+    assert "(3 of 10)" in beat
+    assert "ecret" not in beat
+    assert events(Action.CASE_READ).count() == 1
+    client.post(reverse("portal:cancel", args=[run.pk]))
+    ended = client.get(address, headers={"HX-Request": "true"})
+    assert (ended.status_code, ended["HX-Trigger"]) == (204, "case-changed")
+    assert "was cancelled" in client.get(reverse("portal:case", args=[run.case_id])).content.decode()
+
+
+def test_a_failed_run_says_why_and_can_be_started_again(client, technician, site):
+    run = AnalysisFactory(
+        case=ItemFactory(case__patient__site=site).case,
+        status=AnalysisStatus.FAILED,
+        failure_code="worker_lost",
+        failure_message="The worker was lost 3 times.",
+    )
+    client.force_login(technician)
+    text = client.get(reverse("portal:case", args=[run.case_id])).content.decode()
+    assert "The worker was lost 3 times." in text
+    assert reverse("portal:analyse", args=[run.case_id]) in text
+
+
+# The assessment
+
+
+def test_an_assessment_shows_its_parts(client, clinician, case):
+    client.force_login(clinician)
+    text = client.get(reverse("portal:case", args=[case.pk])).content.decode()
+    assert "Synthetic patient" in text
+    for part in ("B-ALL", "Prediction set", "What speaks for and against", "Limits and intended use", "Maturation"):
+        assert part in text
+    assert address("artefact", case) in text
+    assert address("item_frame", case) in text
+    assert "smear_field.png: It is blurred." in text
+    assert f"{case.items.get(kind='smear_field').pk}/0:" not in text
+
+
+def test_urgent_and_discordance_stand_before_the_answer(client, clinician, site):
+    said = fused_case(site, [finding("expression", "T-ALL", 0.99), finding("labs", "APL", 0.99)])
+    assert said.urgent
+    assert said.discordant
+    client.force_login(clinician)
+    text = client.get(reverse("portal:case", args=[said.analysis.case_id])).content.decode()
+    assert text.index("Acute promyelocytic leukaemia is not excluded") < text.index('id="answer"')
+    assert text.index("contradict each other") < text.index('id="answer"')
+
+
+def test_an_abstention_is_a_result_with_its_reason(client, clinician, site):
+    said = fused_case(site, [finding("labs", "ALL", in_scope=0.01, reasons=("Unlike every training case.",))])
+    assert said.status == "abstained"
+    client.force_login(clinician)
+    text = client.get(reverse("portal:case", args=[said.analysis.case_id])).content.decode()
+    assert "These results do not support an answer." in text
+    assert "Unlike every training case." in text
+    assert "Draft the report" in text
+
+
+def test_files_newer_than_the_assessment_are_named(client, clinician, case):
+    ItemFactory(case=case, filename="later.csv", content=b"later")
+    client.force_login(clinician)
+    text = client.get(reverse("portal:case", args=[case.pk])).content.decode()
+    assert "1 accepted file came after the assessment" in text
+
+
+# The report
+
+
+def test_draft_sign_amend(client, clinician, case):
+    client.force_login(clinician)
+    report_address = client.post(reverse("portal:draft", args=[case.pk])).url
+    report = case.reports.get()
+    sign = reverse("portal:sign", args=[report.pk])
+    wrong = client.post(sign, {"decision": "agree", "password": "not it"})
+    assert wrong.status_code == 400
+    assert "The password is not right." in wrong.content.decode()
+    assert not SignOff.objects.exists()
+    client.post(sign, {"decision": "agree", "diagnosis": "", "reason": "", "password": PASSWORD})
+    assert SignOff.objects.get().diagnosis == report.assessment.answer
+    text = client.get(report_address).content.decode()
+    assert "I have reviewed this report and agree" in text
+    assert report.digest in text
+    assert sign not in text
+    amendment = client.post(reverse("portal:amend", args=[report.pk]), {"reason": "New karyotype."}, follow=True)
+    assert "New karyotype." in amendment.content.decode()
+    assert "Version 2 has taken the place" in client.get(report_address).content.decode()
+
+
+def test_an_override_needs_a_diagnosis_and_a_reason(client, clinician, report):
+    client.force_login(clinician)
+    sign = reverse("portal:sign", args=[report.pk])
+    bare = client.post(sign, {"decision": "override", "diagnosis": "", "reason": "", "password": PASSWORD})
+    assert bare.status_code == 400
+    assert not SignOff.objects.exists()
+    form = {"decision": "override", "diagnosis": "t_all", "reason": "Flow says T.", "password": PASSWORD}
+    assert client.post(sign, form).status_code == 302
+    assert SignOff.objects.get().diagnosis == "t_all"
+
+
+def test_a_report_shows_what_was_frozen_not_the_rows_of_today(client, clinician, report):
+    Patient.objects.update(name="Renamed Later", synthetic=False)
+    client.force_login(clinician)
+    text = client.get(reverse("portal:report", args=[report.pk])).content.decode()
+    assert "Synthia Test" in text
+    assert "Renamed Later" not in text
+    assert "Synthetic patient" in text
+
+
+def test_a_technician_reads_but_cannot_sign(client, technician, report):
+    client.force_login(technician)
+    text = client.get(reverse("portal:report", args=[report.pk])).content.decode()
+    assert reverse("portal:sign", args=[report.pk]) not in text
+    assert "A clinician of Home laboratory reviews and signs" in text
+
+
+# Oversight
+
+
+def test_the_audit_page_filters_by_who_whom_what_and_when(client, auditor, clinician, case, monkeypatch):
+    client.force_login(clinician)
+    client.get(reverse("portal:case", args=[case.pk]))
+    client.get(reverse("portal:worklist"))
+    client.force_login(auditor)
+
+    def acts(**query):
+        text = client.get(reverse("portal:audit"), query).content.decode()
+        return re.findall(r'<span class="nowrap">([a-z.]+)</span>', text)
+
+    assert acts(actor="doctor") == ["case.search", "case.read"]
+    assert acts(patient=case.patient.mrn) == ["case.read"]
+    assert acts(patient="no such number") == []
+    assert acts(action="case.search") == ["case.search"]
+    assert acts(case=str(case.pk)) == ["case.read"]
+    assert acts(until="2001-01-01T00:00") == []
+    assert "audit.read" in acts(since="2001-01-01T00:00")
+    assert events(Action.AUDIT_READ, actor_id=str(auditor.pk)).count() == 7
+
+
+def test_a_filter_that_cannot_be_read_shows_nothing_but_says_so(client, auditor):
+    client.force_login(auditor)
+    text = client.get(reverse("portal:audit"), {"case": "not-an-id"}).content.decode()
+    assert "Enter a valid UUID." in text
+    assert "No event matches." in text
+
+
+def test_the_audit_page_says_when_the_chain_is_broken(client, auditor, monkeypatch):
+    client.force_login(auditor)
+    assert "The chain is whole" in client.get(reverse("portal:audit")).content.decode()
+    monkeypatch.setattr("clinic.audit.services.fault_in", lambda *args, **kwargs: "its text was changed")
+    assert "The chain is broken at number 1" in client.get(reverse("portal:audit")).content.decode()
+
+
+def test_the_models_page_gives_figures_with_data_split_and_interval(client, technician):
+    figures = {"accuracy": {"value": 0.7912, "low": 0.7601, "high": 0.8203}}
+    metrics = {"leave one centre out": {"n": 679, "data": "Two centres", "split": "by centre", "figures": figures}}
+    BundleFactory(manifest={"name": "labs", "limits": ["Never saw a healthy person."], "metrics": metrics})
+    client.force_login(technician)
+    text = client.get(reverse("portal:models")).content.decode()
+    for part in ("leave one centre out", "n = 679", "Two centres", "by centre", "0.791", "0.760", "0.820", "healthy"):
+        assert part in text
+
+
+def test_pages_that_are_not_there_are_friendly(client, clinician):
+    client.force_login(clinician)
+    response = client.get(reverse("portal:case", args=[uuid4()]))
+    assert response.status_code == 404
+    assert "Nothing here for you" in response.content.decode()
