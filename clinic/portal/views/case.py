@@ -100,13 +100,15 @@ def _report_step(assessment, reports):
 def _live(case, run):
     """How far the work is. It names no patient and no file: what a poll may show without being a reading."""
     statuses = list(case.items.order_by("pk").values_list("status", flat=True))
+    analysing = bool(run and run.status in LIVE)
+    state = " ".join([*statuses, "live" if analysing else run.status if run else ""])
     return {
         "checking": statuses.count(ItemStatus.RECEIVED),
         "run": run,
-        "analysing": bool(run and run.status in LIVE),
+        "analysing": analysing,
         "elapsed": int((timezone.now() - run.requested_at).total_seconds()) if run else 0,
         "ahead": _ahead(run) if run and run.status == "queued" else 0,
-        "mark": hashlib.sha256(" ".join([*statuses, run.status if run else ""]).encode()).hexdigest()[:16],
+        "mark": hashlib.sha256(state.encode()).hexdigest()[:16],
     }
 
 
