@@ -246,10 +246,6 @@ class ReportOut(serializers.ModelSerializer):
         ]
 
 
-class DraftIn(serializers.Serializer):
-    analysis = serializers.UUIDField(required=False, help_text="Its assessment is reported; by default the newest.")
-
-
 class SignIn(serializers.Serializer):
     password = serializers.CharField(max_length=1000, trim_whitespace=False)
     decision = serializers.ChoiceField(Decision.choices)

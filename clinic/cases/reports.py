@@ -5,11 +5,12 @@ from django.db.models import Max
 from django.utils import timezone
 
 from clinic.accounts.access import require
+from clinic.audit.anchors import anchor_head
 from clinic.audit.models import Action
 from clinic.audit.services import deny, record
 from clinic.canonical import digest, plain
-from clinic.cases.models import AssessmentStatus, Decision, Report, SignOff
-from clinic.errors import Conflict, Denied, InvalidInput, NotFound
+from clinic.cases.models import Assessment, AssessmentStatus, Decision, Report, SignOff
+from clinic.errors import Conflict, Denied, InvalidInput
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 
@@ -28,18 +29,19 @@ MEANINGS = {
 }
 
 
-def assessment_of(case, analysis_id=None):
-    """The assessment of that analysis of the case, or its newest. Raises NotFound and Conflict."""
-    assessed = case.analyses.filter(assessment__isnull=False).select_related("assessment")
-    if analysis_id:
-        analysis = assessed.filter(pk=analysis_id).first()
-        if analysis is None:
-            raise NotFound(problem="This case has no assessment of that analysis.", place="analysis")
-        return analysis.assessment
-    if not assessed:
+def assessment_of(case):
+    """The newest assessment of the case: the only one that is reported and signed. Raises Conflict where none is."""
+    newest = Assessment.objects.filter(analysis__case=case).order_by("-pk").first()
+    if newest is None:
         problem = "This case has no assessment yet."
         raise Conflict("no_assessment", problem, "Request an analysis and wait for its end.", place="case")
-    return assessed.latest("finished_at").assessment
+    return newest
+
+
+def _check_newest(assessment):
+    if assessment != assessment_of(assessment.analysis.case):
+        problem = "There is a newer assessment of this case."
+        raise Conflict("assessment_superseded", problem, "Report that one instead.", place="assessment")
 
 
 @transaction.atomic
@@ -47,6 +49,7 @@ def draft_report(*, assessment, by):
     """The next version of the case's report, from this assessment, with all that it says frozen into it."""
     case = assessment.analysis.case
     require(by, "analysis.request", case.patient.site, obj=case)
+    _check_newest(assessment)
     last = case.reports.select_related("sign_off").order_by("-version").first()
     if last and hasattr(last, "sign_off"):
         raise Conflict("report_signed", "The report of this case is signed.", "Amend it, with a reason.", place="case")
@@ -103,6 +106,7 @@ def sign(*, report, by, password, decision, diagnosis="", reason=""):
         )
         said = {"decision": decision, "diagnosis": diagnosis, "report_digest": report.digest}
         record(Action.REPORT_SIGN, by=by, obj=report, detail=said, after=report.body)
+        transaction.on_commit(anchor_head, robust=True)  # the log's head is signed whenever a report is
     return sign_off
 
 
@@ -124,6 +128,7 @@ def _stated_diagnosis(assessment, decision, diagnosis, reason):
 
 
 def _check_signable(report):
+    _check_newest(report.assessment)
     newest = report.case.reports.aggregate(newest=Max("version"))["newest"]
     if report.version != newest:
         raise Conflict("report_superseded", f"Version {newest} has taken its place.", "Open that one.", place="report")

@@ -1,5 +1,6 @@
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from clinic.accounts.access import require
 from clinic.audit.models import Action
@@ -17,6 +18,8 @@ def register_patient(*, site, mrn, name, birth_date=None, sex=Sex.UNKNOWN, synth
             raise InvalidInput(
                 "missing", "It is empty.", "Give it as it stands in the hospital's records.", place=field
             )
+    if birth_date and birth_date > timezone.localdate():
+        raise InvalidInput("not_born_yet", "This date lies ahead.", "Correct the date of birth.", place="birth_date")
     try:
         with transaction.atomic():
             patient = Patient.objects.create(site=site, created_by=by, **said)

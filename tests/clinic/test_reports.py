@@ -7,7 +7,7 @@ from clinic.audit.services import verify
 from clinic.canonical import digest
 from clinic.cases.models import Report, SignOff
 from clinic.cases.reports import amend, assessment_of, draft_report, sign
-from clinic.errors import Conflict, Denied, InvalidInput, NotFound
+from clinic.errors import Conflict, Denied, InvalidInput
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -72,8 +72,16 @@ def test_a_newer_assessment_takes_the_place_of_a_draft(report, clinician):
     analysis = AnalysisFactory(case=report.case)
     newer = draft_report(assessment=AssessmentFactory(analysis=analysis), by=clinician)
     assert newer.version == 2
-    with pytest.raises(Conflict) as refusal:
+    signed(newer, clinician)
+    with pytest.raises(Conflict):
         signed(report, clinician)
+
+
+def test_an_amended_version_is_not_signed_again(report, clinician):
+    signed(report, clinician)
+    amend(report=report, reason="New labs.", by=clinician)
+    with pytest.raises(Conflict) as refusal:
+        signed(Report.objects.get(pk=report.pk), clinician)
     assert refusal.value.code == "report_superseded"
 
 
@@ -176,12 +184,36 @@ def test_a_report_is_amended_once(report, clinician):
     assert refusal.value.code == "report_amended"
 
 
-def test_the_assessment_of_a_case_is_its_newest_or_the_one_named(assessment, site):
+def test_only_the_newest_assessment_is_reported_and_signed(report, assessment, site, clinician):
     case = assessment.analysis.case
-    newer = AssessmentFactory(analysis=AnalysisFactory(case=case, finished_at=case.created_at))
-    assert assessment_of(case, assessment.analysis_id) == assessment
+    newer = AssessmentFactory(analysis=AnalysisFactory(case=case))
     assert assessment_of(case) == newer
-    with pytest.raises(NotFound):
-        assessment_of(CaseFactory(patient__site=site), assessment.analysis_id)
-    with pytest.raises(Conflict):
+    for act in (lambda: signed(report, clinician), lambda: draft_report(assessment=assessment, by=clinician)):
+        with pytest.raises(Conflict) as refusal:
+            act()
+        assert refusal.value.code == "assessment_superseded"
+
+
+def test_a_case_without_an_assessment_has_no_report(site):
+    with pytest.raises(Conflict) as refusal:
         assessment_of(CaseFactory(patient__site=site))
+    assert refusal.value.code == "no_assessment"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_signature_anchors_the_log(site, bundles, clinician):
+    report = draft_report(assessment=assessed_case(site), by=clinician)
+    signed(report, clinician)
+    result = verify()
+    assert result.ok
+    assert result.anchored_to == AuditEvent.objects.get(action=Action.REPORT_SIGN).seq
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_signature_stands_even_if_the_anchor_cannot_be_written(site, bundles, clinician, settings, tmp_path, caplog):
+    settings.AUDIT_ANCHORS = tmp_path / "a file" / "anchors"
+    (tmp_path / "a file").write_text("")
+    report = draft_report(assessment=assessed_case(site), by=clinician)
+    signed(report, clinician)
+    assert SignOff.objects.filter(report=report).exists()
+    assert "anchor_head" in caplog.text

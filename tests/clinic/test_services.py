@@ -1,7 +1,10 @@
 """The rules of the services; each refusal by its own code."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from clinic.accounts.access import ACTS_OF_ROLE, may
 from clinic.accounts.models import Membership, Role
@@ -116,6 +119,13 @@ class TestPatients:
         with pytest.raises(InvalidInput) as refusal:
             register_patient(site=site, by=technician, **said)
         assert refusal.value.place == field
+
+    def test_nobody_is_born_tomorrow(self, site, technician):
+        tomorrow = timezone.localdate() + timedelta(days=1)
+        with pytest.raises(InvalidInput) as refusal:
+            register_patient(site=site, mrn="7", name="A", birth_date=tomorrow, by=technician)
+        assert (refusal.value.code, refusal.value.place) == ("not_born_yet", "birth_date")
+        assert register_patient(site=site, mrn="7", name="A", birth_date=timezone.localdate(), by=technician)
 
     def test_only_who_works_at_the_site_registers(self, site, outsider, auditor):
         for by in (outsider, auditor):

@@ -32,8 +32,8 @@ class Items(ReadListOf):
 
     def initial(self, request, *args, **kwargs):
         """Refuse what is too large before a byte of it is kept."""
-        sent = int(request.headers.get("Content-Length") or 0)
-        if sent > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
+        sent = request.headers.get("Content-Length", "")
+        if sent.isdigit() and int(sent) > settings.UPLOAD_MAX_BYTES + FORM_OVERHEAD_BYTES:
             limit = f"{settings.UPLOAD_MAX_BYTES // 1024**2} MiB"
             raise TooLarge("too_large", f"One request may carry {limit}.", "Send fewer or smaller files.", place="file")
         super().initial(request, *args, **kwargs)

@@ -4,7 +4,7 @@ from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
 from clinic.api.base import ReadListOf, ReadOne, checked
-from clinic.api.serializers import AmendIn, DraftIn, ReportOut, SignIn
+from clinic.api.serializers import AmendIn, ReportOut, SignIn
 from clinic.audit.models import Action
 from clinic.cases.models import Report
 from clinic.cases.reports import amend, assessment_of, draft_report, sign
@@ -28,12 +28,12 @@ class Reports(ReadListOf):
     def rows(self):
         return reports_visible_to(self.request.user).filter(case=self.parent)
 
-    @extend_schema(request=DraftIn, responses={201: ReportOut})
+    @extend_schema(request=None, responses={201: ReportOut})
     def post(self, request, pk):
-        """Draft the report of an assessment."""
+        """Draft the report of the case's newest assessment."""
         case = find(cases_visible_to, pk, by=request.user)
-        assessment = assessment_of(case, checked(DraftIn, request).get("analysis"))
-        return Response(ReportOut(draft_report(assessment=assessment, by=request.user)).data, status=201)
+        report = draft_report(assessment=assessment_of(case), by=request.user)
+        return Response(ReportOut(report).data, status=201)
 
 
 class OneReport(ReadOne):
