@@ -108,10 +108,22 @@ def full_case(site):
         "differential": {"Promyelocyte": 1},
         "blast_share": blasts,
     }
+    genes = [
+        {"symbol": "CD19", "contribution": 1.5, "direction": "for", "note": "B lineage"},
+        {"symbol": "MPO", "contribution": -0.5, "direction": "against"},
+    ]
+    step = {
+        "answer": "B-ALL",
+        "against": "AML",
+        "log_odds": 2.0,
+        "intercept": 0.25,
+        "other_genes": 0.75,
+        "genes": genes,
+    }
     findings = [
         finding("smear_field", "Pre-B", explanation=fields, reasons=(f"{field.pk}/0: It is blurred.",)),
         finding("smear_cell", "AML", 0.72, explanation=cells),
-        finding("expression", "B-ALL"),
+        finding("expression", "B-ALL", explanation={"steps": [step]}),
         finding("labs", "ALL"),
     ]
     assessment = assess(case, findings)

@@ -7,6 +7,7 @@ from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 from ml.findings import MODALITIES
 
+TOP_GENES = 12
 FACTS = ("limits", "intended_use", "licence", "data")
 
 
@@ -133,8 +134,15 @@ def _cells(explanation, names, pictures):
 
 
 def _genes(explanation, *_):
-    genes = [(one["symbol"], one["contribution"], {"note": one.get("note")}) for one in explanation.get("genes", [])]
-    return {"genes": charts.pushes(genes)}
+    """Each step of the model: the answer against the runner-up, as pushes that add up to the step's log-odds."""
+    return {"steps": [{**step, "genes": charts.pushes(_gene_pushes(step))} for step in explanation.get("steps", [])]}
+
+
+def _gene_pushes(step):
+    genes = sorted(step["genes"], key=lambda gene: -abs(gene["contribution"]))
+    rest = step["other_genes"] + sum(gene["contribution"] for gene in genes[TOP_GENES:])
+    named = [(gene["symbol"], gene["contribution"], {"note": gene.get("note")}) for gene in genes[:TOP_GENES]]
+    return [*named, ("All other genes", rest, {}), ("Before any gene", step["intercept"], {})]
 
 
 def _labs(explanation, *_):

@@ -43,7 +43,6 @@ SEEN = {
     "scale": "scale {}",
     "id_type": "{} ids",
     "genes": "{} genes",
-    "sample": "sample {}",
     "characters": "{} characters",
 }
 
@@ -143,4 +142,17 @@ def summary_text(item):
         parts.append(f"{seen['width']} × {seen['height']} pixels")
     if seen.get("frames", 1) > 1:
         parts.append(f"{seen['frames']} frames")
+    if len(seen.get("samples", [])) == 1:
+        parts.append(f"sample {seen['samples'][0]}")
     return " · ".join(parts)
+
+
+@register.filter
+def step_caption(step):
+    return f"Genes for {step['answer']} (+) or {step['against']} (−), in log-odds: together {signed(step['log_odds'])}"
+
+
+@register.filter
+def notes(summary):
+    """What the reader noticed of an accepted file: its sentences, or its code in words."""
+    return [flag["message"] if isinstance(flag, dict) else words(flag) for flag in summary.get("flags", [])]

@@ -4,7 +4,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from clinic.accounts.access import sites_where
-from clinic.audit.models import Action
+from clinic.audit.models import Action, AuditEvent
 from clinic.audit.services import chain_state, events_of
 from clinic.patients.models import Patient
 from clinic.portal.forms import AuditFilter
@@ -20,8 +20,9 @@ PAGE = 60
 def audit(request):
     sites = sites_where(request.user, "audit.view")
     form = AuditFilter(request.GET)
-    wanted = {name: value for name, value in form.cleaned_data.items() if value} if form.is_valid() else {}
-    events = _matching(events_of(sites), wanted, sites)
+    readable = form.is_valid()
+    wanted = {name: value for name, value in form.cleaned_data.items() if value}
+    events = _matching(events_of(sites), wanted, sites) if readable else AuditEvent.objects.none()
     if (before := request.GET.get("before", "")).isdecimal():
         events = events.filter(seq__lt=int(before))
     rows = list(events.order_by("-seq")[: PAGE + 1])

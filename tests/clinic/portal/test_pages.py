@@ -413,6 +413,9 @@ def test_an_assessment_shows_its_parts(client, clinician, case):
         assert part in text
     assert address("artefact", case) in text
     assert address("item_frame", case) in text
+    assert "Genes for B-ALL (+) or AML (−), in log-odds: together +2.00" in text
+    for row in ("CD19", "B lineage", "+1.50", "−0.50", "All other genes", "+0.75", "Before any gene", "+0.25"):
+        assert row in text
     assert "smear_field.png: It is blurred." in text
     assert f"{case.items.get(kind='smear_field').pk}/0:" not in text
 
@@ -519,6 +522,8 @@ def test_the_audit_page_filters_by_who_whom_what_and_when(client, auditor, clini
 
 def test_a_filter_that_cannot_be_read_shows_nothing_but_says_so(client, auditor):
     client.force_login(auditor)
+    assert client.get(reverse("portal:audit")).status_code == 200
+    assert "audit.read</span>" in client.get(reverse("portal:audit")).content.decode()
     text = client.get(reverse("portal:audit"), {"case": "not-an-id"}).content.decode()
     assert "Enter a valid UUID." in text
     assert "No event matches." in text
