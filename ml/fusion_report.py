@@ -58,12 +58,16 @@ def _of_some(
         for m in chosen
         if len(chosen) > 1
     }
+    figures = lineage_figures(fused, truth, groups)
     return {
         "n": len(rows),
+        "data": "virtual patients: predictions of different people with one diagnosis",
+        "split": "people whom the fusion has not learned from",
         "people": {m: len(np.unique(sources[m].group[patients.rows[m][rows]])) for m in chosen},
-        "fusion": answers(fused, truth) | {"lineage": lineage_figures(fused, truth, groups)},
+        **({"figures": figures} if figures else {}),
+        "fusion": answers(fused, truth),
         "alone": {
-            m: answers(one, truth) | {"lineage": lineage_figures(one, truth, groups)} for m, one in alone.items()
+            m: answers(one, truth) | {"figures": lineage_figures(one, truth, groups)} for m, one in alone.items()
         },
     }
 
@@ -250,7 +254,7 @@ def _row(name: str, said: Mapping[str, Any]) -> str:
         return f"{of['value']:.3f} ({of['low']:.3f}–{of['high']:.3f})" if of else "–"
 
     fusion = said["fusion"]
-    lineage = fusion.get("lineage", {})
+    lineage = said.get("figures", {})
     shares = [fusion.get(key) for key in ("abstained", "right_when_assessed", "set_covers")]
     cells = [*shares, lineage.get("accuracy"), lineage.get("log_loss")]
     return f"| {name} | {said['n']} | " + " | ".join(figure(cell) for cell in cells) + " |"
