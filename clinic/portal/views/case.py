@@ -35,7 +35,7 @@ def new_case(request):
         try:
             case = _open(patient, patient_form, case_form, request.user)
         except MarrowError as error:
-            forms[0].add_error(None, error.detail)
+            forms[0].add_error(error.place if error.place in forms[0].fields else None, error.detail)
         else:
             return redirect("portal:case", case.pk)
     return render(request, "portal/new_case.html", _new_case_page(request, patient, patient_form, case_form))
