@@ -15,4 +15,4 @@ RUN DJANGO_SECRET_KEY="$(head -c 64 /dev/urandom | base64 -w0)" DJANGO_ALLOWED_H
     python manage.py collectstatic --noinput && rm -rf /tmp/build
 USER marrow
 EXPOSE 8000
-CMD ["gunicorn", "clinic.wsgi", "--bind", "0.0.0.0:8000", "--workers", "2", "--threads", "4", "--access-logfile", "-"]
+CMD ["gunicorn", "clinic.wsgi", "--config", "python:clinic.gunicorn_conf", "--bind", "0.0.0.0:8000"]

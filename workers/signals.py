@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from threading import Event, Thread
 from typing import Any
 
@@ -38,13 +39,18 @@ def stop_sweeper(**_: Any) -> None:
 
 
 def _sweep_for_ever() -> None:
+    from clinic.audit.anchors import anchor_head  # noqa: PLC0415
     from clinic.audit.context import acting  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
 
+    anchored = time.monotonic()
     while not _stop.is_set():
         try:
             with acting("sweep"):
                 sweep()
+                if time.monotonic() - anchored >= settings.ANCHOR_SECONDS:
+                    anchor_head()
+                    anchored = time.monotonic()
         except Exception:
             logger.exception("the sweep failed; the next one is due in %s s", settings.SWEEP_SECONDS)
         finally:

@@ -1,5 +1,6 @@
 """What every run mode shares. The environment is read here and in the three files beside this one, nowhere else."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -127,7 +128,7 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-REST_KNOX = {"TOKEN_TTL": None, "USER_SERIALIZER": None, "AUTH_HEADER_PREFIX": "Token"}
+REST_KNOX = {"TOKEN_TTL": timedelta(days=90), "USER_SERIALIZER": None, "AUTH_HEADER_PREFIX": "Token"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "Marrow API",
     "DESCRIPTION": "Decision support for leukaemia work-ups. Every result is for a clinician to review and sign.",
@@ -146,6 +147,7 @@ BROKER_FOLDER = HOME / "broker"
 LEASE_SECONDS = env.int("MARROW_LEASE_SECONDS", default=20)
 SWEEP_SECONDS = env.int("MARROW_SWEEP_SECONDS", default=5)
 MAX_ATTEMPTS = 3
+ANCHOR_SECONDS = env.int("MARROW_ANCHOR_SECONDS", default=3600)
 READER_MEMORY_BYTES = env.int("MARROW_READER_MEMORY_BYTES", default=3 * 1024**3)
 READER_SECONDS = env.int("MARROW_READER_SECONDS", default=60)
 WORKER_THREADS = env.int("MARROW_WORKER_THREADS", default=2)

@@ -17,7 +17,7 @@ childlogdir={log}
 {user}
 
 [program:web]
-command={python} -m gunicorn clinic.wsgi --bind 127.0.0.1:{port} --workers 2 --threads 4 --access-logfile -
+command={python} -m gunicorn clinic.wsgi --config python:clinic.gunicorn_conf --bind 127.0.0.1:{port}
 directory={base}
 stopwaitsecs=15
 startretries=100
