@@ -120,11 +120,14 @@ def full_case(site):
         "other_genes": 0.75,
         "genes": genes,
     }
+    lab = {"name": "White blood cells", "value": 12.4, "unit": "10*9/L", "reference": [4.0, 11.0], "contribution": 0.8}
+    none = {"name": "Fibrinogen", "value": None, "unit": "g/L", "reference": None, "contribution": 0.1}
+    labs = {"answer": "ALL", "against": "AML", "log_odds": 0.7, "intercept": -0.2, "labs": [lab, none]}
     findings = [
         finding("smear_field", "Pre-B", explanation=fields, reasons=(f"{field.pk}/0: It is blurred.",)),
         finding("smear_cell", "AML", 0.72, explanation=cells),
         finding("expression", "B-ALL", explanation={"steps": [step]}),
-        finding("labs", "ALL"),
+        finding("labs", "ALL", explanation=labs),
     ]
     assessment = assess(case, findings)
     saved = assessment.analysis.findings.get(modality="smear_field")

@@ -7,7 +7,8 @@ from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 from ml.findings import MODALITIES
 
-TOP_GENES = 12
+SHOWN = 12  # genes or values of one step; the others are one row
+UNITS = {"10*9/L": "× 10⁹/L", "10*12/L": "× 10¹²/L", "a": "years", "1": ""}
 FACTS = ("limits", "intended_use", "licence", "data")
 
 
@@ -84,12 +85,13 @@ def read_findings(bodies, names, pictures):
 
 def read_finding(body, names, pictures):
     explanation = body["explanation"]
+    template, explain = EXPLAIN[body["modality"]]
     return {
         "body": body,
         "bars": charts.bars(body["probabilities"], chosen=body["label"]),
         "reasons": [_with_names(reason, explanation, names) for reason in body["reasons"]],
-        "template": f"portal/parts/explain_{body['modality']}.html",
-        "explained": EXPLAIN[body["modality"]](explanation, names, pictures) if explanation else None,
+        "template": f"portal/parts/explain_{template}.html",
+        "explained": explain(explanation, names, pictures) if explanation else None,
     }
 
 
@@ -135,22 +137,36 @@ def _cells(explanation, names, pictures):
 
 def _genes(explanation, *_):
     """Each step of the model: the answer against the runner-up, as pushes that add up to the step's log-odds."""
-    return {"steps": [{**step, "genes": charts.pushes(_gene_pushes(step))} for step in explanation.get("steps", [])]}
-
-
-def _gene_pushes(step):
-    genes = sorted(step["genes"], key=lambda gene: -abs(gene["contribution"]))
-    rest = step["other_genes"] + sum(gene["contribution"] for gene in genes[TOP_GENES:])
-    named = [(gene["symbol"], gene["contribution"], {"note": gene.get("note")}) for gene in genes[:TOP_GENES]]
-    return [*named, ("All other genes", rest, {}), ("Before any gene", step["intercept"], {})]
+    return {"steps": [_step(step, [_gene(gene) for gene in step["genes"]]) for step in explanation.get("steps", [])]}
 
 
 def _labs(explanation, *_):
-    values = [
-        (one["analyte"], one["contribution"], {"value_text": f"{one['value']} {one['unit']}"})
-        for one in explanation.get("contributions", [])
-    ]
-    return {"labs": charts.pushes(values)}
+    values = [_lab(lab) for lab in explanation.get("labs", [])]
+    return {"steps": [_step(explanation, values)] if values else []}
 
 
-EXPLAIN = {"smear_field": _fields, "smear_cell": _cells, "expression": _genes, "labs": _labs}
+def _step(step, pushes):
+    ranked = sorted(pushes, key=lambda push: -abs(push[1]))
+    rest = step.get("other_genes", 0.0) + sum(push for _, push, _ in ranked[SHOWN:])
+    rows = [*ranked[:SHOWN], ("All others", rest, {}), ("Before any value", step["intercept"], {})]
+    return {**step, "rows": charts.pushes(rows)}
+
+
+def _gene(gene):
+    return gene["symbol"], gene["contribution"], {"note": gene.get("note")}
+
+
+def _lab(lab):
+    unit = UNITS.get(lab["unit"], lab["unit"])
+    measured = "not measured" if lab["value"] is None else f"{lab['value']:g} {unit}"
+    low, high = lab.get("reference") or (None, None)
+    usual = f"usual in adults {low:g} to {high:g}" if low is not None else None
+    return lab["name"], lab["contribution"], {"value_text": measured, "note": usual}
+
+
+EXPLAIN = {
+    "smear_field": ("smear_field", _fields),
+    "smear_cell": ("smear_cell", _cells),
+    "expression": ("steps", _genes),
+    "labs": ("steps", _labs),
+}

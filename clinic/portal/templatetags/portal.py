@@ -144,12 +144,16 @@ def summary_text(item):
         parts.append(f"{seen['frames']} frames")
     if len(seen.get("samples", [])) == 1:
         parts.append(f"sample {seen['samples'][0]}")
+    if seen.get("analytes"):
+        parts.append(f"{len(seen['analytes'])} values")
+    if seen.get("unused"):
+        parts.append(f"not used: {', '.join(seen['unused'])}")
     return " · ".join(parts)
 
 
 @register.filter
 def step_caption(step):
-    return f"Genes for {step['answer']} (+) or {step['against']} (−), in log-odds: together {signed(step['log_odds'])}"
+    return f"For {step['answer']} (+) or {step['against']} (−), in log-odds: together {signed(step['log_odds'])}"
 
 
 @register.filter
