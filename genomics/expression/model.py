@@ -1,0 +1,158 @@
+"""One sample → one finding: first AML against everything else, then the subtype within, each by ranks of its own panel."""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genomics.expression.genes import load_genes
+from genomics.expression.heads import CONFLICT, ROLES, HeadSays, compose, contributions, listen, load_heads, t_over_b
+from ml.findings import Finding, InputRejected, QualityFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genomics.expression.reader import ExpressionTable
+    from ml.bundle import Bundle
+
+MARKERS = Path(__file__).with_name("markers.csv")
+TOP_GENES = 20
+LOW_SCOPE = 0.5
+SURE_LINEAGE = 0.9
+
+
+def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int, str], None] | None = None) -> Finding:
+    """The finding of the one sample in ``table`` (``load_canonical``; ``table.only(name)`` where there are several).
+
+    InputRejected (several_samples) for more than one. ``explanation``: for each step the log-odds of the answer against
+    the runner-up, split exactly into genes.
+    """
+    if len(table.samples) != 1:
+        raise InputRejected(
+            "several_samples",
+            place="expression table",
+            problem=f"It holds {len(table.samples)} samples.",
+            remedy="Name one with the option `sample`.",
+        )
+    heads, says = load_heads(bundle), {}
+    for done, role in enumerate(ROLES):
+        if progress:
+            progress(done, len(ROLES), f"expression: {role}")
+        says[role] = listen(heads[role], table)
+    if progress:
+        progress(len(ROLES), len(ROLES), "expression: done")
+    labels, joint = compose({r: said.p[None] for r, said in says.items()}, {r: h.classes for r, h in heads.items()})
+    probabilities = dict(zip(labels, joint[0].tolist(), strict=True))
+    aml = float(says["lineage"].p[1])
+    scope = says["lineage"].in_scope * (aml * says["aml"].in_scope + (1 - aml) * says["kind"].in_scope)
+    return Finding(
+        modality="expression",
+        bundle=bundle.reference,
+        bundle_sha256=bundle.sha256,
+        label=max(probabilities, key=probabilities.__getitem__),
+        probabilities=probabilities,
+        in_scope=scope,
+        leaves=bundle.leaves,
+        training_share=bundle.training_share,
+        quality=(*table.flags, *_overlap_flags(says)),
+        reasons=tuple(_reasons(says, aml, scope)),
+        explanation=_explanation(says, _way(says)) | {"scale": table.scales[0]},
+    )
+
+
+def _overlap_flags(says: dict[str, HeadSays]) -> list[QualityFlag]:
+    return [
+        QualityFlag(
+            "subtype_not_judged" if not said.speaks else "genes_missing",
+            f"{said.overlap:.0%} of the genes that {_QUESTION[role]} are in the table"
+            + ("; too few, so nothing is said about it." if not said.speaks else "; the others count as average."),
+        )
+        for role, said in says.items()
+        if said.overlap < 0.95
+    ]
+
+
+_QUESTION = {
+    "lineage": "tell AML from ALL and normal cells",
+    "kind": "tell B-ALL, T-ALL and normal cells apart",
+    "b_all": "tell the subtypes of B-ALL apart",
+    "aml": "tell the subtypes of AML apart",
+}
+
+
+def _reasons(says: dict[str, HeadSays], aml: float, scope: float) -> list[str]:
+    reasons = []
+    if scope < LOW_SCOPE:
+        reasons.append(f"The profile is unlike those that the model has learned from (in scope: {scope:.2f}).")
+    if 1 - SURE_LINEAGE < aml < SURE_LINEAGE:
+        reasons.append(
+            f"The lineage is uncertain: AML {aml:.2f}, ALL or normal {1 - aml:.2f}. Few blasts look like this."
+        )
+    if not all(says[role].speaks for role in _way(says)):
+        reasons.append("Too few genes of the subtype panel: the lineage is judged, the subtype is not.")
+    if aml < 0.5:
+        reasons += _antigens(says["kind"])
+    return reasons
+
+
+def _antigens(kind: HeadSays) -> list[str]:
+    """A sentence where the best-known antigens speak against the answer."""
+    answer = kind.head.classes[int(np.argmax(kind.p))]
+    difference = float(t_over_b(kind.ranks[None], kind.head.genes)[0])
+    if (answer == "B-ALL" and difference > CONFLICT) or (answer == "T-ALL" and difference < -CONFLICT):
+        other = ("T-cell", "B-cell") if answer == "B-ALL" else ("B-cell", "T-cell")
+        return [f"{answer} is the answer, but {other[0]} antigens rank above {other[1]} antigens: check the phenotype."]
+    return []
+
+
+def _way(says: dict[str, HeadSays]) -> list[str]:
+    """The heads that decided, from the top down."""
+    if says["lineage"].p[1] > 0.5:
+        return ["lineage", "aml"]
+    kind = says["kind"]
+    return ["lineage", "kind"] + ["b_all"] * (kind.head.classes[int(np.argmax(kind.p))] == "B-ALL")
+
+
+def _explanation(says: dict[str, HeadSays], way: list[str]) -> dict[str, Any]:
+    steps = [_step(says[role]) for role in way if says[role].speaks]
+    return {"method": "exact contributions to the log-odds of a linear model on within-sample ranks", "steps": steps}
+
+
+def _step(said: HeadSays) -> dict[str, Any]:
+    answer, rival = (int(k) for k in np.argsort(-said.p)[:2])
+    each, intercept = contributions(said, answer, rival)
+    top = np.argsort(-np.abs(each))[:TOP_GENES]
+    return {
+        "head": said.head.name,
+        "answer": said.head.classes[answer],
+        "against": said.head.classes[rival],
+        "log_odds": float(each.sum() + intercept),
+        "intercept": intercept,
+        "other_genes": float(each.sum() - each[top].sum()),
+        "genes": [_gene(said, int(k), float(each[k])) for k in top if each[k]],
+    }
+
+
+def _gene(said: HeadSays, k: int, contribution: float) -> dict[str, Any]:
+    gene = said.head.genes[k]
+    symbol = load_genes().symbol(gene)
+    note = _markers().get(symbol, {})
+    return {
+        "gene": gene,
+        "symbol": symbol,
+        "contribution": contribution,
+        "direction": "for" if contribution > 0 else "against",
+        "rank": float(said.ranks[k]),
+        "usual_rank": float(said.head.mean[k]),
+        **({"note": note["note"], "source": note["source"]} if note else {}),
+    }
+
+
+@lru_cache(maxsize=1)
+def _markers() -> dict[str, dict[str, str]]:
+    with MARKERS.open(encoding="utf-8", newline="") as stream:
+        return {row["symbol"]: row for row in csv.DictReader(stream)}

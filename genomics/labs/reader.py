@@ -1,0 +1,332 @@
+"""Laboratory panels of any hospital (CSV wide or long, JSON, FHIR) → values in canonical units, by analyte."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from genomics.labs.analytes import Analyte, by_loinc, by_name, convert, load_analytes, plain
+from genomics.tables import MISSING, Table, decode, read_bytes, read_table, to_numbers, uses_decimal_comma
+from ml.findings import InputRejected, QualityFlag
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MIN_ANALYTES = 3  # with WBC among them
+MAX_PANELS = 20_000
+SUFFIXES = {
+    "_G_L": "G/L",
+    "_10e9_L": "10*9/L",
+    "_fL": "fL",
+    "_g_L": "g/L",
+    "_g_dL": "g/dL",
+    "_mg_dL": "mg/dL",
+    "_percent": "%",
+    "_pct": "%",
+    "_UI_L": "U/L",
+    "_IU_L": "U/L",
+    "_U_L": "U/L",
+    "_years": "a",
+    "_s": "s",
+}
+BRACKETED = re.compile(r"(.+?)\s*[\[(]\s*([^\])]+?)\s*[\])]\s*$")
+NAME_COLUMNS = ("code", "loinc", "analyte", "name", "test", "parameter")
+VALUE_COLUMNS = ("value", "result")
+UNIT_COLUMNS = ("unit", "units")
+ID_COLUMNS = ("id", "sample", "case", "patient", "mrn", "panel", "row")
+NOT_ANALYTES = {*ID_COLUMNS, "response", "centre", "center", "sex", "label", "diagnosis", "y"}
+
+
+@dataclass(frozen=True)
+class LabPanels:
+    """Panels in file order. ``values`` has one dict a panel: analyte key → value in the analyte's unit."""
+
+    ids: tuple[str, ...]
+    values: tuple[dict[str, float], ...]
+    unused: tuple[str, ...] = ()
+    flags: tuple[QualityFlag, ...] = ()
+
+    def only(self, panel: str) -> LabPanels:
+        """The one panel of that id (or row number, from 1). InputRejected (unknown_panel) where there is none."""
+        if panel not in self.ids:
+            raise InputRejected(
+                "unknown_panel",
+                place="option sample",
+                problem=f"The file has no row {panel!r}; it has {', '.join(self.ids[:5])}"
+                + (" …" if len(self.ids) > 5 else "."),
+                remedy="Name one of them.",
+            )
+        return replace(self, ids=(panel,), values=(self.values[self.ids.index(panel)],))
+
+    def each(self) -> list[LabPanels]:
+        return [self.only(panel) for panel in self.ids]
+
+
+@dataclass
+class _Found:
+    """Values of the panels as they are found, and what is kept but not used."""
+
+    values: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
+    unused: set[str] = field(default_factory=set)
+
+    def add(self, panel: str, analyte: Analyte, value: float, place: str) -> None:
+        if (panel, analyte.key) in self.places:
+            raise InputRejected(
+                "duplicate_analyte",
+                place=place,
+                problem=f"{analyte.name} is given twice (first: {self.places[panel, analyte.key]}).",
+                remedy="Send one value for each analyte: the one at diagnosis, before treatment.",
+            )
+        self.places[panel, analyte.key] = place
+        self.values[panel][analyte.key] = value
+        if not analyte.used:
+            self.unused.add(analyte.key)
+
+
+def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Read ``source`` (CSV, TSV or JSON) and write ``labs.json`` to ``target_dir``.
+
+    Options: ``sample`` or ``row`` (take this panel), ``many`` (true: several panels are welcome).
+    Returns {panels, analytes, unused, flags}. Raises InputRejected.
+    """
+    text = decode(read_bytes(source), source.name)
+    found = _from_json(text, source.name) if text.lstrip()[:1] in ("{", "[") else _from_table(read_table(source))
+    panels = LabPanels(tuple(found.values), tuple(found.values.values()), tuple(sorted(found.unused)))
+    wanted = options.get("sample", options.get("row"))
+    if wanted is not None:
+        panels = panels.only(str(wanted))
+    elif len(panels.ids) > 1 and not options.get("many"):
+        raise InputRejected(
+            "several_panels",
+            place=source.name,
+            problem=f"The file has {len(panels.ids)} panels; a case takes one.",
+            remedy=f"Name it with the option `sample` (for example {panels.ids[0]!r}), or send one panel.",
+        )
+    for panel, values in zip(panels.ids, panels.values, strict=True):
+        check_enough(values, f"{source.name}, panel {panel}")
+    panels = replace(panels, flags=_flags(panels))
+    said = asdict(panels)
+    (target_dir / "labs.json").write_text(json.dumps(said, ensure_ascii=False), "utf-8")
+    return {
+        "panels": list(panels.ids),
+        "analytes": sorted({key for values in panels.values for key in values}),
+        "unused": list(panels.unused),
+        "flags": said["flags"],
+    }
+
+
+def load_canonical(target_dir: Path) -> LabPanels:
+    """What ``canonicalise`` wrote to ``target_dir``."""
+    said = json.loads((target_dir / "labs.json").read_text("utf-8"))
+    flags = tuple(QualityFlag(**flag) for flag in said["flags"])
+    return LabPanels(tuple(said["ids"]), tuple(said["values"]), tuple(said["unused"]), flags)
+
+
+def check_enough(values: dict[str, float], place: str) -> None:
+    used = [key for key in values if load_analytes()[key].used and key != "age"] if values else []
+    if len(used) < MIN_ANALYTES or "wbc" not in values:
+        raise InputRejected(
+            "insufficient",
+            place=place,
+            problem=f"{len(used)} usable values ({', '.join(used) or 'none'}); needed are the white cells and two more.",
+            remedy="Add values of the blood count, coagulation or LDH, each with its unit.",
+        )
+
+
+def _flags(panels: LabPanels) -> tuple[QualityFlag, ...]:
+    notes = []
+    if panels.unused:
+        notes.append(QualityFlag("not_used", f"Read, kept, and not used by the model: {', '.join(panels.unused)}."))
+    parts = ("anc_percent", "lymphocytes_percent", "monocytes_percent")
+    over = [p for p, v in zip(panels.ids, panels.values, strict=True) if sum(v.get(k, 0) for k in parts) > 105]
+    if over:
+        notes.append(QualityFlag("differential_sum", f"The differential adds up to more than 100 % ({over[0]})."))
+    return tuple(notes)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _column(table: Table, names: tuple[str, ...]) -> int | None:
+    lower = [plain(cell) for cell in table.header]
+    return next((lower.index(name) for name in names if name in lower), None)
+
+
+def _from_table(table: Table) -> _Found:
+    found = _Found()
+    if len(table.lines) > MAX_PANELS:
+        raise InputRejected(
+            "too_large", place=table.name, problem=f"More than {MAX_PANELS} rows.", remedy="Send fewer panels a file."
+        )
+    name, value, unit = (_column(table, names) for names in (NAME_COLUMNS, VALUE_COLUMNS, UNIT_COLUMNS))
+    if name is not None and value is not None:
+        _read_long(table, found, name, value, unit)
+    else:
+        _read_wide(table, found)
+    return found
+
+
+def _number(cell: str, column: str, place: str, table: Table) -> float:
+    if cell[:1] in "<>":
+        raise InputRejected(
+            "not_a_number",
+            place=f"{place}, column {column!r}",
+            problem=f"{cell!r} is a bound, not a value.",
+            remedy="Leave the cell empty, or give the measured value.",
+        )
+    comma = table.delimiter != "," and uses_decimal_comma([cell], place)
+    return float(to_numbers([cell], [column], place, decimal_comma=comma)[0])
+
+
+def _read_wide(table: Table, found: _Found) -> None:
+    columns = {k: _header(cell) for k, cell in enumerate(table.header)}
+    id_column = _column(table, ID_COLUMNS)
+    known = {k: said for k, said in columns.items() if said[1] and k != id_column}
+    found.unused |= {
+        table.header[k]
+        for k in columns
+        if k not in known and k != id_column and plain(table.header[k]) not in NOT_ANALYTES
+    } - {""}
+    for count, (number, cells) in enumerate(table.rows(), start=1):
+        panel = cells[id_column] if id_column is not None else str(count)
+        if panel in found.values:
+            raise InputRejected(
+                "duplicate_panel",
+                place=f"{table.name}, line {number}",
+                problem=f"The id {panel!r} is there twice.",
+                remedy="Give every row its own id.",
+            )
+        found.values[panel] = {}
+        for k, (unit, candidates) in known.items():
+            if cells[k].lower() in MISSING:
+                continue
+            place = f"{table.name}, line {number}"
+            value = _number(cells[k], table.header[k], place, table)
+            place = f"{place}, column {table.header[k]!r}"
+            found.add(panel, *convert(value, unit, candidates, place), place)
+
+
+def _header(cell: str) -> tuple[str | None, list[Analyte]]:
+    """A wide table's header cell → (unit that it states, analytes that it can mean)."""
+    if match := BRACKETED.fullmatch(cell):
+        return match[2], by_name(match[1]) or _by_code(match[1])
+    for suffix, unit in SUFFIXES.items():
+        if cell.endswith(suffix) and by_name(cell.removesuffix(suffix)):
+            return unit, by_name(cell.removesuffix(suffix))
+    return None, by_name(cell) or _by_code(cell)
+
+
+def _by_code(code: str) -> list[Analyte]:
+    analyte = by_loinc(code.strip())
+    return [analyte] if analyte else []
+
+
+def _read_long(table: Table, found: _Found, name: int, value: int, unit: int | None) -> None:
+    id_column = _column(table, ID_COLUMNS)
+    for number, cells in table.rows():
+        place = f"{table.name}, line {number}"
+        panel = cells[id_column] if id_column is not None else "1"
+        found.values[panel].update({})
+        candidates = _by_code(cells[name]) or by_name(cells[name])
+        if not candidates:
+            found.unused.add(cells[name])
+        elif cells[value].lower() not in MISSING:
+            number_ = _number(cells[value], table.header[value], place, table)
+            said = cells[unit] if unit is not None else None
+            found.add(panel, *convert(number_, said, candidates, f"{place} ({cells[name]})"), place)
+
+
+# --- JSON and FHIR --------------------------------------------------------------------------------------------------
+
+
+def _from_json(text: str, name: str) -> _Found:
+    found = _Found()
+    for panel, said in _json_panels(_parse(text, name), name):
+        found.values[panel].update({})
+        for place, codes, value, unit in said:
+            candidates = next((c for code in codes if (c := _by_code(code) or by_name(code))), [])
+            if not candidates:
+                found.unused.add(codes[0] if codes else place)
+            elif value is not None:
+                found.add(panel, *convert(_json_number(value, place), unit, candidates, place), place)
+    return found
+
+
+def _parse(text: str, name: str) -> Any:
+    def no_constant(word: str) -> Any:
+        raise InputRejected("not_a_number", place=name, problem=f"{word} is no value.", remedy="Leave the value out.")
+
+    try:
+        return json.loads(text, parse_constant=no_constant)
+    except (json.JSONDecodeError, RecursionError) as broken:
+        line = getattr(broken, "lineno", 1)
+        raise InputRejected(
+            "bad_json", place=f"{name}, line {line}", problem="This is no valid JSON.", remedy="Export it again."
+        ) from broken
+
+
+_Said = tuple[str, list[str], Any, str | None]  # place, codes, value, unit
+
+
+def _json_panels(said: Any, name: str) -> list[tuple[str, list[_Said]]]:
+    entries = _observations(said)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputRejected(
+            "wrong_shape",
+            place=name,
+            problem="No list of observations.",
+            remedy='Send {"observations": [{"code", "value", "unit"}], "age": …} or FHIR Observations.',
+        )
+    subjects = {str(e["subject"].get("reference")) for e in entries if isinstance(e.get("subject"), dict)}
+    if len(subjects) > 1:
+        raise InputRejected(
+            "several_panels",
+            place=name,
+            problem=f"The observations are of {len(subjects)} patients.",
+            remedy="Send those of one patient.",
+        )
+    read = [_observation(entry, f"{name}, observation {k}") for k, entry in enumerate(entries, start=1)]
+    if isinstance(said, dict) and said.get("age") is not None:
+        read.append((f"{name}, age", ["age"], said["age"], "a"))
+    panel = str(said.get("id", "1")) if isinstance(said, dict) and "observations" in said else "1"
+    return [(panel, read)]
+
+
+def _observations(said: Any) -> Any:
+    if isinstance(said, dict) and said.get("resourceType") == "Bundle":
+        resources = [e.get("resource") for e in said.get("entry", []) if isinstance(e, dict)]
+        return [r for r in resources if isinstance(r, dict) and r.get("resourceType") == "Observation"]
+    if isinstance(said, dict) and said.get("resourceType") == "Observation":
+        return [said]
+    return said.get("observations") if isinstance(said, dict) else said
+
+
+def _observation(entry: dict[str, Any], place: str) -> _Said:
+    if entry.get("resourceType") != "Observation":
+        code = str(entry.get("code", entry.get("loinc", "")))
+        return f"{place} ({code})", [code], entry.get("value"), entry.get("unit")
+    coding = entry.get("code", {}).get("coding", [])
+    codes = [str(c.get("code", "")) for c in coding if "loinc" in str(c.get("system", "loinc"))]
+    quantity = entry.get("valueQuantity") or {}
+    place = f"{place} ({codes[0] if codes else 'no code'})"
+    if quantity.get("comparator"):
+        raise InputRejected(
+            "not_a_number",
+            place=place,
+            problem=f"The value is a bound ({quantity['comparator']} {quantity.get('value')}).",
+            remedy="Leave it out, or give the measured value.",
+        )
+    return place, codes or [place], quantity.get("value"), quantity.get("code") or quantity.get("unit")
+
+
+def _json_number(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputRejected(
+            "not_a_number", place=place, problem=f"{value!r} is no number.", remedy="Give the value as a JSON number."
+        )
+    return float(value)
