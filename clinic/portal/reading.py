@@ -141,7 +141,8 @@ def _genes(explanation, *_):
 
 
 def _labs(explanation, *_):
-    values = [_lab(lab) for lab in explanation.get("labs", [])]
+    computed = explanation.get("derived", {})
+    values = [_lab(lab, computed) for lab in explanation.get("labs", [])]
     return {"steps": [_step(explanation, values)] if values else []}
 
 
@@ -156,9 +157,11 @@ def _gene(gene):
     return gene["symbol"], gene["contribution"], {"note": gene.get("note")}
 
 
-def _lab(lab):
+def _lab(lab, computed):
     unit = UNITS.get(lab["unit"], lab["unit"])
-    measured = "not measured" if lab["value"] is None else f"{lab['value']:g} {unit}"
+    measured = "not measured" if lab["value"] is None else f"{round(lab['value'], 2):.10g} {unit}"
+    if lab.get("analyte") in computed:
+        measured += ", computed from others"
     low, high = lab.get("reference") or (None, None)
     usual = f"usual in adults {low:g} to {high:g}" if low is not None else None
     return lab["name"], lab["contribution"], {"value_text": measured, "note": usual}

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 from playwright.sync_api import expect
 
@@ -11,7 +12,6 @@ from clinic.audit.services import verify
 from clinic.cases.models import AnalysisStatus, Case, SignOff, StudyItem
 from clinic.cases.reports import draft_report
 from clinic.registry.services import sync_bundles
-from ml.bundle import BUNDLES
 from tests.factories import PASSWORD, AnalysisFactory, CaseFactory, ItemFactory
 from tests.portal_cases import assess, finding, full_case, fused_case
 
@@ -77,7 +77,11 @@ def test_from_login_to_signature_and_audit(visit, clinician, auditor):
     assert verify().ok
 
 
-@pytest.mark.skipif(not (BUNDLES / "labs").is_dir() or not (BUNDLES / "fusion").is_dir(), reason="no trained bundles")
+def shipped(*names):
+    return all(any((root / name).is_dir() for root in settings.BUNDLE_ROOTS) for name in names)
+
+
+@pytest.mark.skipif(not shipped("labs", "fusion"), reason="the bundles labs and fusion are not there")
 def test_a_real_analysis_by_the_shipped_models(visit, clinician):
     sync_bundles()
     page = visit(clinician)

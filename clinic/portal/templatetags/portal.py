@@ -32,6 +32,7 @@ MODALITY_NAMES = {
     "labs": "Laboratory values",
     "history": "Clinical history",
 }
+STEP_NAMES = {"not_aml": "ALL or no leukaemia", "aml": "AML"}
 ABBREVIATIONS = {
     "auc_macro": "AUC, macro",
     "f1_macro": "F1, macro",
@@ -152,8 +153,8 @@ def summary_text(item):
 
 
 @register.filter
-def step_caption(step):
-    return f"For {step['answer']} (+) or {step['against']} (−), in log-odds: together {signed(step['log_odds'])}"
+def step_name(label):
+    return STEP_NAMES.get(label, label)
 
 
 @register.filter

@@ -413,10 +413,10 @@ def test_an_assessment_shows_its_parts(client, clinician, case):
         assert part in text
     assert address("artefact", case) in text
     assert address("item_frame", case) in text
-    assert "For B-ALL (+) or AML (−), in log-odds: together +2.00" in text
+    assert "B-ALL rather than AML: together +2.00" in text
     for row in ("CD19", "B lineage", "+1.50", "−0.50", "All others", "+0.75", "Before any value", "+0.25"):
         assert row in text
-    assert "For ALL (+) or AML (−), in log-odds: together +0.70" in text
+    assert "ALL rather than AML: together +0.70" in text
     for row in ("12.4 × 10⁹/L", "usual in adults 4 to 11", "not measured", "+0.80", "−0.20"):
         assert row in text
     assert "smear_field.png: It is blurred." in text
