@@ -166,8 +166,13 @@ def _next_step(node: str, p: dict[str, float], readings: list[ev.Reading], rules
     if not tree.children(node):
         return None
     child = max(tree.children(node), key=p.__getitem__)
-    passes = p[child] >= rules["thresholds"]["level"][str(tree.depth(child))]
+    passes = p[child] >= for_combination(rules["thresholds"]["level"], readings)[str(tree.depth(child))]
     return child if passes and (child == PRESUMED or _is_told_apart(child, readings)) else None
+
+
+def for_combination(calibrated: dict[str, Any], readings: Iterable[ev.Reading]) -> Any:
+    """What was calibrated for this combination of modalities, or the most careful value where it was too rare."""
+    return calibrated.get("+".join(r.modality for r in readings), calibrated["otherwise"])
 
 
 def _is_told_apart(node: str, readings: list[ev.Reading]) -> bool:
@@ -277,12 +282,11 @@ def _caveats(readings: list[ev.Reading], answer: dict[str, Any] | None) -> list[
 
 
 def _prediction_set(readings: list[ev.Reading], p: ev.Array, rules: dict[str, Any]) -> list[str]:
-    """By the mass calibrated for this very combination of modalities, or the largest of all where there is none.
+    """By the mass calibrated for this very combination of modalities.
 
     Never less than the promised coverage in probability: calibration has no patients whom none of the modalities knows.
     """
-    mass: dict[str, float] = rules["conformal"]["mass"]
-    enough = mass.get("+".join(r.modality for r in readings), mass["otherwise"])
+    enough = for_combination(rules["conformal"]["mass"], readings)
     return ev.prediction_set(p, ev.total(readings), max(enough, rules["conformal"]["coverage"]))
 
 

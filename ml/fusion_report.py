@@ -6,16 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ml.calibration import measure
 from ml.diagnosis_tree import load_tree
-from ml.findings import Finding
 from ml.fusion import fuse
+from ml.virtual_patients import patients_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ml.bundle import Bundle
     from ml.fusion import Assessment
@@ -148,38 +146,24 @@ def _mixed_up(sources: Mapping[str, Source], patients: Patients, bundle: Bundle,
     }
 
 
-def report_pairs(path: Path, sources: Mapping[str, Source], bundle: Bundle) -> dict[str, Any]:
+def report_pairs(pairs: Mapping[str, Source], bundle: Bundle) -> dict[str, Any]:
     """Real people with labs and expression, of the half that the fusion has not learned from; {} if there are none."""
-    if not path.is_file() or not {"labs", "expression"} <= set(sources):
+    if not pairs:
         return {}
-    source = sources["expression"]
-    table = pd.read_csv(path, dtype={"id": str, "y": str})
-    held_out = set(source.group[source.half == 1])
-    table = table[table["id"].isin(held_out) & table["y"].isin(source.bundle.labels)]
-    truth = [source.bundle.leaves[y] for y in table["y"]]
-    by_modality = {m: [_pair_finding(sources[m], row) for _, row in table.iterrows()] for m in ("labs", "expression")}
-    both = list(zip(*by_modality.values(), strict=True))
+    patients = patients_of(pairs, 1)
+    means = next(iter(pairs.values())).means[next(iter(patients.rows.values()))]
+    truth = [tuple(np.array(load_tree().leaves)[mask]) for mask in means]
+    both = [patients.findings(i, pairs) for i in range(len(patients))]
+    alone = {m: [fuse([f for f in one if f.modality == m], bundle) for one in both] for m in pairs}
     return {
         "real pairs: labs and expression of the same person": {
-            "n": len(table),
-            "fusion": _pair_figures([fuse(pair, bundle) for pair in both], truth),
-            "alone": {m: _pair_figures([fuse([f], bundle) for f in one], truth) for m, one in by_modality.items()},
+            "n": len(patients),
+            "data": "real people; both predictions are held out",
+            "split": "people whom the fusion has not learned from",
+            "fusion": _pair_figures([fuse(one, bundle) for one in both], truth),
+            "alone": {m: _pair_figures(one, truth) for m, one in alone.items()},
         }
     }
-
-
-def _pair_finding(source: Source, row: pd.Series[Any]) -> Finding:
-    p = {label: float(row[f"p:{source.modality}:{label}"]) for label in source.bundle.labels}
-    return Finding(
-        modality=source.modality,
-        bundle=source.bundle.reference,
-        bundle_sha256=source.bundle.sha256,
-        label=max(p, key=p.__getitem__),
-        probabilities=p,
-        in_scope=float(row[f"in_scope:{source.modality}"]),
-        leaves=source.bundle.leaves,
-        training_share=source.bundle.training_share,
-    )
 
 
 def _pair_figures(said: list[Assessment], truth: list[tuple[str, ...]]) -> dict[str, Any]:
@@ -226,7 +210,7 @@ def card(manifest: Mapping[str, Any]) -> str:
             for m, w in manifest["weights"].items()
         ),
         "",
-        f"Thresholds of the answer by depth in the tree: {thresholds['level']}.",
+        f"Thresholds of the answer by depth (rare combinations): {thresholds['level']['otherwise']}.",
         f"Contradiction from {np.exp(thresholds['discordance']):.0f} to 1 on each side.",
         f"APL alert from a probability of {thresholds['urgent_apl']:.3f}.",
         f"Prediction set: {manifest['conformal']['coverage']:.0%}, split conformal by combination of modalities.",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
@@ -23,53 +24,77 @@ from ml.diagnosis_tree import load_tree
 from ml.findings import MODALITIES
 from ml.fusion import fuse, usable
 from ml.fusion_report import card, data_of, report, report_pairs
-from ml.virtual_patients import draw_patients, read_sources
+from ml.virtual_patients import draw_patients, patients_of, read_pairs, read_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from ml.fusion import Assessment
     from ml.virtual_patients import Patients, Source
 
 COVERAGE = 0.9
 SCOPE_CAP = 0.99
-ERROR_ALLOWED = {1: 0.05, 2: 0.05, 3: 0.1, 4: 0.1, 5: 0.1}
-LOWEST_THRESHOLD = 0.7
+ERROR_ALLOWED = {1: 0.05, 2: 0.1, 3: 0.1, 4: 0.1, 5: 0.1}  # by depth in the tree
+LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.7, 0.99
 FALSE_CONTRADICTIONS = 0.05
 LEAST_CONTRADICTION = 1.1  # 3 to 1 on each side
 APL_SENSITIVITY = 0.98
-IN_SCOPE_DEFAULT = 0.1
-FEWEST = 100  # patients of one combination of modalities, to calibrate a set for it
-MAX_WEIGHT = 3.0
+OUT_OF_SCOPE = (0.01, 0.1, 0.5)  # the share of held-out people below the minimum; its lowest and highest value
+FEWEST = 100  # patients of one combination of modalities, to calibrate anything for it
+MAX_WEIGHT = 1.5  # so that a fit on few people cannot run away
 
 
-def learn_weights(sources: Mapping[str, Source], patients: Patients) -> dict[str, float]:
-    """The weights in [0, MAX_WEIGHT] that minimise the log-loss of what the patients' labels say.
+@dataclass(frozen=True)
+class Lesson:
+    """The evidence of n people (M, n, L), and two masks (n, L): the leaves that all their modalities see, the truth."""
 
-    The posterior is taken among the leaves that every modality of the patient sees: that no AML patient has a smear
-    field here is a property of the data sets, and must not teach a smear field to speak against AML.
-    """
-    evidence = np.stack([_drawn(s.evidence(SCOPE_CAP), patients.rows[m], 0.0) for m, s in sources.items()])
-    truth = np.all([_drawn(s.means, patients.rows[m], fill=True) for m, s in sources.items()], axis=0)
-    seen = {m: ev.seen(ev.membership(s.bundle.leaves)) for m, s in sources.items()}
-    common = np.all([np.where(patients.rows[m][:, None] >= 0, seen[m], True) for m in sources], axis=0)
-    prior = np.log(np.array(list(load_tree().prior.values())))
+    evidence: ev.Array
+    common: npt.NDArray[np.bool_]
+    truth: npt.NDArray[np.bool_]
 
-    def loss(w: ev.Array) -> float:
-        logits = prior + np.tensordot(w, evidence, axes=1)
-        among, right = (logsumexp(np.where(mask, logits, -np.inf), axis=1) for mask in (common, truth & common))
+    def loss(self, w: ev.Array) -> float:
+        """The mean log-loss of the truth among the common leaves, under weights w (M,).
+
+        Among those only: that no AML patient has a smear field here is a property of the data sets, and must not teach
+        a smear field to speak against AML.
+        """
+        logits = np.log(np.array(list(load_tree().prior.values()))) + np.tensordot(w, self.evidence, axes=1)
+        masks = (self.common, self.truth & self.common)
+        among, right = (logsumexp(np.where(mask, logits, -np.inf), axis=1) for mask in masks)
         return float((among - right).mean())
 
-    found = minimize(loss, np.ones(len(sources)), bounds=[(0.0, MAX_WEIGHT)] * len(sources), method="L-BFGS-B")
-    return dict(zip(sources, found.x.round(4).tolist(), strict=True))
+
+def lesson_of(modalities: Sequence[str], sources: Mapping[str, Source], patients: Patients) -> Lesson:
+    n, leaves = len(patients), len(load_tree().leaves)
+    evidence = np.zeros((len(modalities), n, leaves))
+    common, truth = np.ones((n, leaves), bool), np.ones((n, leaves), bool)
+    for m, rows in patients.rows.items():
+        has = (rows >= 0)[:, None]
+        evidence[modalities.index(m)] = np.where(has, sources[m].evidence(SCOPE_CAP)[rows], 0.0)
+        common &= ~has | sources[m].seen
+        truth &= ~has | sources[m].means[rows]
+    can_teach = (common & truth).any(axis=1)
+    return Lesson(evidence[:, can_teach], common[can_teach], truth[can_teach])
 
 
-def _drawn(values: Any, rows: Any, fill: Any) -> Any:
-    return np.where((rows >= 0)[:, None], values[rows], fill)
+def learn_weights(modalities: Sequence[str], lessons: Sequence[Lesson]) -> dict[str, float]:
+    """The weights in [0, MAX_WEIGHT] with the least log-loss; each lesson counts alike, however many people it has."""
+
+    def loss(w: ev.Array) -> float:
+        return sum(lesson.loss(w) for lesson in lessons)
+
+    found = minimize(loss, np.ones(len(modalities)), bounds=[(0.0, MAX_WEIGHT)] * len(modalities), method="L-BFGS-B")
+    return dict(zip(modalities, found.x.round(4).tolist(), strict=True))
+
+
+def lowest_in_scope(source: Source) -> float:
+    """The in-scope score below which a finding is left out: hardly any held-out person of the first half is."""
+    quantile, lowest, highest = OUT_OF_SCOPE
+    return round(float(np.clip(np.quantile(source.in_scope[source.half == 0], quantile), lowest, highest)), 3)
 
 
 def first_rules(sources: Mapping[str, Source], weights: Mapping[str, float]) -> dict[str, Any]:
     """Rules that stop nowhere: with them a walk shows how deep it could go, and how sure it is there."""
-    scope = {m: sources[m].bundle.manifest["thresholds"].get("in_scope", IN_SCOPE_DEFAULT) for m in sources}
     return {
         "name": "fusion",
         "version": "0.0.0",
@@ -77,8 +102,8 @@ def first_rules(sources: Mapping[str, Source], weights: Mapping[str, float]) -> 
         "weights": {m: weights.get(m, 0.0) for m in MODALITIES},
         "scope_cap": SCOPE_CAP,
         "thresholds": {
-            "level": {str(level): 0.0 for level in ERROR_ALLOWED},
-            "in_scope": {m: float(scope.get(m, IN_SCOPE_DEFAULT)) for m in MODALITIES},
+            "level": {"otherwise": {str(level): 0.0 for level in ERROR_ALLOWED}},
+            "in_scope": {m: lowest_in_scope(sources[m]) if m in sources else OUT_OF_SCOPE[2] for m in MODALITIES},
             "discordance": LEAST_CONTRADICTION,
             "urgent_apl": 0.0,
             "maturation": 0.2,
@@ -101,7 +126,7 @@ def calibrate(sources: Mapping[str, Source], patients: Patients, rules: dict[str
     truth = [leaves[leaf] for leaf in patients.leaf]
     looked_at = [a.probabilities["apl"] for a, leaf in zip(said, truth, strict=True) if leaf == "apl" and a.urgent]
     thresholds["urgent_apl"] = float(np.quantile(looked_at, 1 - APL_SENSITIVITY)) if looked_at else 0.0
-    thresholds["level"] = {str(level): _level_threshold(said, truth, level) for level in ERROR_ALLOWED}
+    thresholds["level"] = level_thresholds(said, truth)
     return rules
 
 
@@ -128,19 +153,36 @@ def _conformal_quantile(scores: list[float]) -> float:
     return float(np.sort(scores)[min(rank, len(scores)) - 1])
 
 
-def _level_threshold(said: list[Any], truth: list[str], level: int) -> float:
-    """The smallest threshold from 0.7 at which answers that reach this level err at most as often as allowed."""
+def level_thresholds(said: list[Assessment], truth: list[str]) -> dict[str, dict[str, float]]:
+    """Combination of modalities → depth → threshold; for a combination or depth too rare, the highest of the others."""
+    by_key: dict[str, list[tuple[Assessment, str]]] = {}
+    for assessment, leaf in zip(said, truth, strict=True):
+        by_key.setdefault("+".join(assessment.used), []).append((assessment, leaf))
+    found = {key: {level: _level_threshold(some, level) for level in ERROR_ALLOWED} for key, some in by_key.items()}
+    of_all = {level: _level_threshold(list(zip(said, truth, strict=True)), level) for level in ERROR_ALLOWED}
+    highest = {
+        level: max([t for levels in found.values() if (t := levels[level])] or [of_all[level] or HIGHEST_THRESHOLD])
+        for level in ERROR_ALLOWED
+    }
+    filled = {key: {str(level): t or highest[level] for level, t in found[key].items()} for key in sorted(found) if key}
+    return {**filled, "otherwise": {str(level): t for level, t in highest.items()}}
+
+
+def _level_threshold(some: list[tuple[Assessment, str]], level: int) -> float | None:
+    """The lowest threshold at which answers reaching this level err as seldom as they must; None if too few do."""
     tree = load_tree()
     reached = []
-    for assessment, leaf in zip(said, truth, strict=True):
+    for assessment, leaf in some:
         path = tree.path(assessment.answer["node"]) if assessment.answer else ()
         if len(path) > level:
             reached.append((assessment.probabilities[path[level]], leaf in tree.leaves_under(path[level])))
-    for threshold in np.arange(LOWEST_THRESHOLD, 0.995, 0.01):
+    if len(reached) < FEWEST:
+        return None
+    for threshold in np.arange(LOWEST_THRESHOLD, HIGHEST_THRESHOLD, 0.01):
         right = [is_right for p, is_right in reached if p >= threshold]
         if right and (right.count(False) + 1) / (len(right) + 1) <= ERROR_ALLOWED[level]:
             return round(float(threshold), 2)
-    return 0.99
+    return HIGHEST_THRESHOLD
 
 
 def _bundle_of(rules: dict[str, Any]) -> Bundle:
@@ -150,12 +192,15 @@ def _bundle_of(rules: dict[str, Any]) -> Bundle:
 def train(oof: Path, out: Path, bundles: Path, seed: int, n: int) -> Bundle:
     started = time.monotonic()
     sources = read_sources(oof, bundles, seed)
-    weights = learn_weights(sources, draw_patients(sources, 0, 4 * n, seed))
+    pairs = read_pairs(oof / "pairs.csv", sources)
+    known = [lesson_of(list(sources), sources, draw_patients(sources, 0, 4 * n, seed))]
+    real = [lesson_of(list(sources), pairs, patients_of(pairs, 0))] if pairs else []
+    weights = learn_weights(list(sources), known + real)
     rules = calibrate(sources, draw_patients(sources, 0, n, seed + 1), first_rules(sources, weights))
     rules["version"] = out.name
     held_out = draw_patients(sources, 1, n, seed + 2)
     metrics = report(sources, held_out, _bundle_of(rules), seed)
-    metrics |= report_pairs(oof / "pairs.csv", sources, _bundle_of(rules))
+    metrics |= report_pairs(pairs, _bundle_of(rules))
     manifest = {
         **rules,
         "modality": "fusion",
@@ -200,8 +245,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=3000, help="virtual patients in each half")
     said = parser.parse_args()
     bundle = train(said.oof, said.out, said.bundles, said.seed, said.patients)
-    counts = Counter(f"{key}: {value}" for key, value in bundle.manifest["weights"].items())
-    print(f"{bundle.reference} sealed in {bundle.path}; weights {sorted(counts)}")  # noqa: T201 (a command's answer)
+    print(f"{bundle.reference} sealed in {bundle.path}: {bundle.manifest['weights']}")  # noqa: T201 (a command's answer)
 
 
 if __name__ == "__main__":

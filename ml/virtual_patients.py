@@ -7,8 +7,8 @@ virtual patients are always called virtual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from ml.diagnosis_tree import load_tree
 from ml.findings import BUNDLE_OF_MODALITY, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from ml.bundle import Bundle
@@ -43,6 +43,10 @@ class Source:
     group: npt.NDArray[np.str_]
     means: npt.NDArray[np.bool_]
     half: Rows
+
+    @property
+    def seen(self) -> npt.NDArray[np.bool_]:
+        return ev.seen(ev.membership(self.bundle.leaves))
 
     def evidence(self, cap: float) -> ev.Array:
         share = np.array(list(self.bundle.training_share.values()))
@@ -93,17 +97,52 @@ def _read_source(modality: str, path: Path, bundle: Bundle, seed: int) -> Source
     p = table[[f"p:{label}" for label in bundle.labels]].to_numpy(np.float64)
     if not len(table) or not np.allclose(p.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"{path}: no row with a label of {bundle.reference}, or probabilities that do not sum to 1")
-    member = ev.membership(bundle.leaves).astype(bool)
-    position = {label: k for k, label in enumerate(bundle.labels)}
     return Source(
         modality=modality,
         bundle=bundle,
         p=p / p.sum(axis=1, keepdims=True),
         in_scope=table["in_scope"].to_numpy(np.float64),
         group=table["group"].to_numpy(str),
-        means=member[[position[y] for y in table["y"]]],
+        means=_meanings(bundle, table["y"]),
         half=split_in_halves(table["group"].to_numpy(str), table["y"].to_numpy(str), seed),
     )
+
+
+def _meanings(bundle: Bundle, labels: Iterable[str]) -> npt.NDArray[np.bool_]:
+    return ev.membership({str(i): bundle.leaves[label] for i, label in enumerate(labels)}).astype(bool)
+
+
+def read_pairs(path: Path, sources: Mapping[str, Source]) -> dict[str, Source]:
+    """People who have both labs and expression: two sources with the same people row by row; {} where there are none.
+
+    Columns id (the group in the expression predictions), y (a label of expression), p:<modality>:<label> and
+    in_scope:<modality>. A person is in the half in which the expression predictions have them.
+    """
+    if not path.is_file() or not {"labs", "expression"} <= set(sources):
+        return {}
+    expression = sources["expression"]
+    half_of = dict(zip(expression.group, expression.half, strict=True))
+    table = pd.read_csv(path, dtype={"id": str, "y": str})
+    table = table[table["id"].isin(list(half_of)) & table["y"].isin(expression.bundle.labels)]
+    shared = {
+        "group": table["id"].to_numpy(str),
+        "means": _meanings(expression.bundle, table["y"]),
+        "half": np.array([half_of[one] for one in table["id"]]),
+    }
+    return {m: _of_pairs(sources[m], table, shared) for m in ("expression", "labs")}
+
+
+def _of_pairs(source: Source, table: pd.DataFrame, shared: dict[str, Any]) -> Source:
+    p = table[[f"p:{source.modality}:{label}" for label in source.bundle.labels]].to_numpy(np.float64)
+    in_scope = table[f"in_scope:{source.modality}"].to_numpy(np.float64)
+    return replace(source, p=p / p.sum(axis=1, keepdims=True), in_scope=in_scope, **shared)
+
+
+def patients_of(pairs: Mapping[str, Source], half: int) -> Patients:
+    """The real people of one half; ``leaf`` is the first of those that their label means."""
+    source = next(iter(pairs.values()))
+    rows = np.flatnonzero(source.half == half)
+    return Patients(source.means[rows].argmax(axis=1), dict.fromkeys(pairs, rows))
 
 
 def split_in_halves(group: npt.NDArray[np.str_], y: npt.NDArray[np.str_], seed: int) -> Rows:

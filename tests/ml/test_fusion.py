@@ -57,7 +57,7 @@ RULES = {
     "weights": dict.fromkeys(MODALITIES, 1.0),
     "scope_cap": 0.99,
     "thresholds": {
-        "level": {"1": 0.75, "2": 0.75, "3": 0.7, "4": 0.7, "5": 0.7},
+        "level": {"otherwise": {"1": 0.75, "2": 0.75, "3": 0.7, "4": 0.7, "5": 0.7}},
         "in_scope": dict.fromkeys(MODALITIES, 0.1),
         "discordance": 2.0,
         "urgent_apl": 0.1,
@@ -125,7 +125,7 @@ def test_whatever_is_missing_the_result_is_finite_adds_up_and_is_consistent(give
     if said.answer:
         path = TREE.path(said.answer["node"])
         assert len(path) > 1
-        assert all(p[node] >= RULES["thresholds"]["level"][str(TREE.depth(node))] for node in path[1:])
+        assert all(p[node] >= RULES["thresholds"]["level"]["otherwise"][str(TREE.depth(node))] for node in path[1:])
     else:
         assert codes(said)
     json.dumps(said.as_dict(), allow_nan=False)
@@ -366,6 +366,13 @@ def test_a_site_prior_moves_the_result():
     tropical["apl"], tropical["aml_npm1"] = tropical["aml_npm1"], tropical["apl"]
     labs = [finding("labs", 0.1, 0.6, 0.3)]
     assert fuse(labs, BUNDLE, prior=tropical).probabilities["apl"] > fuse(labs, BUNDLE).probabilities["apl"]
+
+
+def test_a_threshold_of_its_own_holds_for_its_combination_alone():
+    strict = {**RULES["thresholds"]["level"], "labs": dict.fromkeys("12345", 0.99)}
+    bundle = Bundle(Path("nowhere"), "0" * 64, {**RULES, "thresholds": {**RULES["thresholds"], "level": strict}})
+    assert fuse([certain("labs", "ALL")], bundle).answer is None
+    assert fuse([certain("labs", "ALL"), certain("expression", "T-ALL")], bundle).answer["node"] == "t_all"
 
 
 def test_a_bundle_for_another_tree_is_refused():
