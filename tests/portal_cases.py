@@ -2,8 +2,10 @@
 
 from io import BytesIO
 
+from django.urls import reverse
 from PIL import Image
 
+from clinic.audit.models import AuditEvent
 from clinic.canonical import digest
 from clinic.cases import files
 from ml.diagnosis_tree import load_tree
@@ -133,3 +135,25 @@ def full_case(site):
     saved = assessment.analysis.findings.get(modality="smear_field")
     ArtefactFactory(finding=saved, kind="grad_cam", name=f"{field.pk}/0", sha256=files.store_bytes(png(90)))
     return assessment
+
+
+def address(name, case):
+    """The URL of ``name`` for whatever of ``case`` it shows."""
+    field = case.items.filter(kind="smear_field").first()
+    key = {
+        "report": lambda: case.reports.first().pk,
+        "sign": lambda: case.reports.first().pk,
+        "amend": lambda: case.reports.first().pk,
+        "item_file": lambda: field.pk,
+        "item_frame": lambda: field.pk,
+        "artefact": lambda: case.analyses.first().findings.get(modality="smear_field").artefacts.get().pk,
+        "cancel": lambda: case.analyses.first().pk,
+    }.get(name, lambda: case.pk)
+    if name in {"worklist", "worklist_pulse", "new_case", "audit", "models"}:
+        return reverse(f"portal:{name}")
+    more = [0] if name == "item_frame" else []
+    return reverse(f"portal:{name}", args=[key(), *more])
+
+
+def events(action, **said):
+    return AuditEvent.objects.filter(action=action, **said)

@@ -7,9 +7,8 @@ from django.views.decorators.http import require_GET, require_POST
 from clinic.accounts.access import may
 from clinic.audit.models import Action
 from clinic.cases import reports
-from clinic.cases.models import Assessment
 from clinic.cases.visibility import cases_visible_to, find, reports_visible_to
-from clinic.errors import MarrowError, NotFound
+from clinic.errors import MarrowError
 from clinic.portal.forms import AmendForm, SignForm
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_report
@@ -19,11 +18,8 @@ from clinic.portal.reading import read_report
 @allowed("analysis.request")
 def draft(request, pk):
     case = find(cases_visible_to, pk, by=request.user)
-    assessment = Assessment.objects.filter(analysis__case=case).order_by("-pk").first()
-    if assessment is None:
-        raise NotFound
     try:
-        report = reports.draft_report(assessment=assessment, by=request.user)
+        report = reports.draft_report(assessment=reports.assessment_of(case), by=request.user)
     except MarrowError as error:
         messages.error(request, error.detail)
         return redirect("portal:case", case.pk)
