@@ -97,7 +97,7 @@ def check_syntax(syntax: uid.UID | None, place: str) -> None:
 
 def check_declared(dataset: Dataset, place: str) -> None:
     """The length that the pixels' own element declares; known only until the element is first looked at."""
-    pixels = dataset.get_item("PixelData") if "PixelData" in dataset else None
+    pixels: Any = dataset.get_item("PixelData") if "PixelData" in dataset else None
     if isinstance(pixels, RawDataElement) and pixels.length != UNDEFINED and pixels.length > len(pixels.value or b""):
         raise wrong_length(place, pixels.length, len(pixels.value or b""))
 

@@ -24,7 +24,7 @@ ALL_FILE, AML_FILE = "all_log10cpm_genes_x_samples.csv.gz", "aml_log2tpm_samples
 RAW_FILE = "ball_raw_counts_genes_x_samples.txt.gz"
 LINEAGE_ONLY = "GSE228632"
 BLURRED = "Cohort7_8"  # all T-ALL; its batch correction has made B- and T-cell genes as high as in B-ALL
-BLURRED_WEIGHT = 0.02
+BLURRED_WEIGHT = 0.04
 OTHER_B = "B-ALL other"
 OTHER_AML = "AML other"
 MERGED = {"B-other": OTHER_B, "low HeH": OTHER_B, "NUTM1-r": OTHER_B}
@@ -109,7 +109,7 @@ def write_gene_table(data: Path, target: Path = GENE_TABLE) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(columns)
     for gene in [*matrix.index, *(g for g in aml if g not in set(matrix.index))]:
-        name, length = known.at[gene, "name"], known.at[gene, "length"]
+        name, length = known.loc[gene, "name"], known.loc[gene, "length"]
         panels = (int(gene in set(matrix.index)), int(gene in set(aml)))
         rows.writerow([gene, "" if pd.isna(name) else name, length, *panels, reference.get(gene, "")])
     with target.open("wb") as stream, gzip.GzipFile("", "wb", mtime=0, fileobj=stream) as packed:

@@ -11,12 +11,15 @@ import numpy as np
 
 from genomics.expression.genes import foreign_kind, gene_share, id_type, load_genes, panel_gene
 from genomics.expression.scale import (
+    BASES,
+    LARGEST_LOG,
     MIN_MARGIN,
     SCALES,
     SampleFacts,
     check_values,
     find_scale,
     is_per_length,
+    split_scale,
     to_linear,
 )
 from genomics.tables import Array, Table, read_table, to_numbers, uses_decimal_comma
@@ -31,6 +34,7 @@ ANNOTATION = {
     *("gene_biotype", "gene_type", "gene_name", "symbol", "gene_symbol", "description", "entrez", "entrezid", "name"),
     *("transcript_id(s)", "label"),
 }
+LOG_BASES = np.log(list(BASES.values()))
 RSEM = {"expected_count", "tpm", "fpkm"}
 COUNTER_ROWS = ("__", "N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
 
@@ -173,6 +177,7 @@ class _Counter:
         self.genes = 0
         self.total, self.positive, self.whole = np.zeros(n), np.zeros(n, int), np.zeros(n, int)
         self.largest, self.smallest = np.full(n, -np.inf), np.full(n, np.inf)
+        self.unlogged = np.zeros((n, len(BASES)))
 
     def add(self, values: Array) -> None:
         self.genes += 1
@@ -180,10 +185,14 @@ class _Counter:
         self.positive += values > 0
         self.whole += (values > 0) & (values == np.round(values))
         self.largest, self.smallest = np.maximum(self.largest, values), np.minimum(self.smallest, values)
+        self.unlogged += np.expm1(np.outer(np.minimum(values, LARGEST_LOG), LOG_BASES))
 
     def facts(self, samples: list[str]) -> list[SampleFacts]:
         columns = (self.total, self.largest, self.smallest, self.positive, self.whole)
-        return [SampleFacts(s, self.genes, *(c[k].item() for c in columns)) for k, s in enumerate(samples)]
+        return [
+            SampleFacts(s, self.genes, *(c[k].item() for c in columns), tuple(self.unlogged[k].tolist()))
+            for k, s in enumerate(samples)
+        ]
 
 
 def _by_gene(text: Table) -> _Raw:
@@ -301,11 +310,22 @@ def _canonical(raw: _Raw, stated: str | None) -> tuple[ExpressionTable, list[Qua
     values, scales, unsure = np.empty((len(raw.samples), len(raw.genes))), [], []
     for k, facts in enumerate(raw.facts):
         scale, margin = (stated, 1.0) if stated else find_scale(raw.values[:, k], position, facts)
+        if raw.notes["summed"] and split_scale(scale)[0] is not None:
+            raise _summed_logs(raw.notes["summed"][0], facts.name)
         scales.append(scale)
         values[k] = to_linear(raw.values[:, k], scale)
         unsure += [facts.name] * (margin < MIN_MARGIN)
     flags = _flags(raw, scales, unsure)
     return ExpressionTable(tuple(raw.samples), tuple(raw.genes), values, tuple(scales), tuple(flags)), flags
+
+
+def _summed_logs(gene: str, sample: str) -> InputRejected:
+    return InputRejected(
+        "duplicate_gene",
+        place=f"sample {sample!r}, gene {gene}",
+        problem="Several versions of this gene are in the table, and logarithms cannot be added.",
+        remedy="Keep one version of each gene, or send counts or TPM without logarithm.",
+    )
 
 
 def _flags(raw: _Raw, scales: list[str], unsure: list[str]) -> list[QualityFlag]:

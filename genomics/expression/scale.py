@@ -30,7 +30,10 @@ MIN_MARGIN = 0.15  # of the slope that tells CPM from TPM, around the middle bet
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """What the reader counted over all genes of one sample, whether or not the panel has them."""
+    """What the reader counted over all genes of one sample, whether or not the panel has them.
+
+    ``unlogged`` is the total once a logarithm of each base of BASES is undone.
+    """
 
     name: str
     genes: int
@@ -39,6 +42,7 @@ class SampleFacts:
     smallest: float
     positive: int
     whole: int
+    unlogged: tuple[float, ...] = ()
 
 
 def split_scale(scale: str) -> tuple[float | None, str]:
@@ -69,19 +73,23 @@ def find_scale(values: Array, position: npt.NDArray[np.int64], facts: SampleFact
     """
     if facts.largest > LARGEST_LOG and facts.whole >= WHOLE_SHARE * facts.positive:
         return "counts", 1.0
-    base = _find_base(values, position) if facts.largest <= LARGEST_LOG else ""
+    base = _find_base(values, position, facts) if facts.largest <= LARGEST_LOG else ""
     linear = to_linear(values, f"{base}cpm")
     slope = _length_slope(linear, position)
     unit = _tpm_or_fpkm(facts, base) if slope < -0.5 else "cpm"
     return base + unit, 0.0 if np.isnan(slope) else abs(slope + 0.5)
 
 
-def _find_base(values: Array, position: npt.NDArray[np.int64]) -> str:
-    """The base whose linear values have the sum nearest to the reference profile's, over the genes of both."""
-    usual = load_genes().reference_cpm[position]
-    known = np.isfinite(usual)
-    total = np.log(usual[known].sum())
-    return min(BASES, key=lambda name: abs(np.log(to_linear(values[known], f"{name}cpm").sum() + 1e-9) - total))
+def _find_base(values: Array, position: npt.NDArray[np.int64], facts: SampleFacts) -> str:
+    """The base whose linear values sum to a million over a transcriptome, or to what is usual over the panel genes."""
+    if facts.genes >= WHOLE_TRANSCRIPTOME:
+        totals, target = dict(zip(BASES, facts.unlogged, strict=True)), 1e6
+    else:
+        usual = load_genes().reference_cpm[position]
+        known = np.isfinite(usual)
+        totals = {name: float(to_linear(values[known], f"{name}cpm").sum()) for name in BASES}
+        target = float(usual[known].sum())
+    return min(BASES, key=lambda name: abs(np.log(max(totals[name], 1e-9) / target)))
 
 
 def _length_slope(linear: Array, position: npt.NDArray[np.int64]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from genomics.labs.scope import judge_scope
 from ml.findings import Finding, InputRejected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from genomics.labs.reader import LabPanels
@@ -25,10 +25,21 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-FEATURES = tuple(key for key, analyte in load_analytes().items() if analyte.used)
+BASE = tuple(key for key, analyte in load_analytes().items() if analyte.used)
+RATIOS: dict[str, tuple[str, str, Callable[[dict[str, Array]], Array]]] = {  # key → name, unit, from columns of BASE
+    "rest_percent": ("Cells outside the differential (mostly blasts)", "%", lambda c: _rest(c)),
+    "rest": ("Cells outside the differential (mostly blasts)", "10*9/L", lambda c: _rest(c) * c["wbc"] / 100),
+    "ldh_per_wbc": ("LDH per white cell", "U/10*9", lambda c: c["ldh"] / (c["wbc"] + 1)),
+    "platelets_per_wbc": ("Platelets per white cell", "1", lambda c: c["platelets"] / (c["wbc"] + 1)),
+    "anc_per_lymphocyte": ("Neutrophils per lymphocyte", "1", lambda c: c["anc"] / (c["lymphocytes"] + 0.05)),
+    "monocytes_per_lymphocyte": ("Monocytes per lymphocyte", "1", lambda c: c["monocytes"] / (c["lymphocytes"] + 0.05)),
+    "coagulation": ("Fibrinogen × prothrombin activity", "g%/L", lambda c: c["fibrinogen"] * c["pt_percent"]),
+    "ldh_per_platelet": ("LDH per platelet", "U/10*9", lambda c: c["ldh"] / (c["platelets"] + 1)),
+}
+FEATURES = (*BASE, *RATIOS)
 CLASSES = ("ALL", "AML", "APL")
 SHARES = {"anc": "anc_percent", "lymphocytes": "lymphocytes_percent", "monocytes": "monocytes_percent"}
-FULL = 12  # features from which the model of complete panels speaks; below it, the one that was taught to miss values
+FULL = 12  # values from which the model of complete panels speaks; below it, the one that was taught to miss values
 SCOPE = "scope.json"
 
 
@@ -48,12 +59,12 @@ def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str
     values = panels.values[0]
     check_enough(values, f"panel {panels.ids[0]}")
     row = features(values)
-    which = "full" if np.isfinite(row).sum() >= FULL else "sparse"
+    which = "full" if np.isfinite(row[: len(BASE)]).sum() >= FULL else "sparse"
     temperature = bundle.manifest["calibration"]["temperature"][which]
     booster = load_booster(bundle.file(f"{which}.txt"), bundle.sha256)
     p = probabilities(booster, row[None], temperature)[0]
     said = dict(zip(CLASSES, p.tolist(), strict=True))
-    in_scope, reasons = judge_scope(values, row, load_scope(bundle.file(SCOPE), bundle.sha256))
+    in_scope, reasons = judge_scope(values, row[: len(BASE)], load_scope(bundle.file(SCOPE), bundle.sha256))
     if progress:
         progress(1, 1, "labs: done")
     return Finding(
@@ -74,7 +85,17 @@ def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str
 def features(values: dict[str, float]) -> Array:
     """(FEATURES,) in canonical units, NaN where missing; a count or a share of a cell is computed where WBC allows it."""
     full = {**values, **derived(values)}
-    return np.array([full.get(key, np.nan) for key in FEATURES], dtype=np.float64)
+    return with_ratios(np.array([[full.get(key, np.nan) for key in BASE]], dtype=np.float64))[0]
+
+
+def with_ratios(X: Array) -> Array:
+    """(n, BASE) → (n, FEATURES)."""
+    columns = {key: X[:, k] for k, key in enumerate(BASE)}
+    return np.column_stack([X, *(make(columns) for _, _, make in RATIOS.values())])
+
+
+def _rest(c: dict[str, Array]) -> Array:
+    return 100 - c["anc_percent"] - c["lymphocytes_percent"] - c["monocytes_percent"]
 
 
 def derived(values: dict[str, float]) -> dict[str, float]:
@@ -109,23 +130,25 @@ def _explanation(booster: lgb.Booster, row: Array, p: Array, temperature: float)
     answer, rival = (int(k) for k in np.argsort(-p)[:2])
     each = np.asarray(booster.predict(row[None], pred_contrib=True, num_threads=1)).reshape(len(CLASSES), -1)
     parts = (each[answer] - each[rival]) / temperature
-    analytes = load_analytes()
     return {
         "method": "exact SHAP contributions to the log-odds",
         "answer": CLASSES[answer],
         "against": CLASSES[rival],
         "log_odds": float(parts.sum()),
         "intercept": float(parts[-1]),
-        "labs": [
-            {
-                "analyte": FEATURES[k],
-                "name": analytes[FEATURES[k]].name,
-                "value": None if np.isnan(row[k]) else float(row[k]),
-                "unit": analytes[FEATURES[k]].unit,
-                "reference": analytes[FEATURES[k]].reference,
-                "contribution": float(parts[k]),
-                "direction": "for" if parts[k] > 0 else "against",
-            }
-            for k in np.argsort(-np.abs(parts[:-1]))
-        ],
+        "labs": [_part(FEATURES[k], row[k], parts[k]) for k in np.argsort(-np.abs(parts[:-1]))],
+    }
+
+
+def _part(key: str, value: float, contribution: float) -> dict[str, Any]:
+    analyte = load_analytes().get(key)
+    name, unit = (analyte.name, analyte.unit) if analyte else RATIOS[key][:2]
+    return {
+        "analyte": key,
+        "name": name,
+        "value": None if np.isnan(value) else float(value),
+        "unit": unit,
+        "reference": list(analyte.reference) if analyte and analyte.reference else None,
+        "contribution": float(contribution),
+        "direction": "for" if contribution > 0 else "against",
     }

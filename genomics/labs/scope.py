@@ -44,8 +44,9 @@ def distance(row: Array, scope: dict[str, Any]) -> float:
 def judge_scope(values: dict[str, float], row: Array, scope: dict[str, Any]) -> tuple[float, list[str]]:
     """(score in [0, 1], reasons in words). ``values`` by analyte, ``row`` as features."""
     score, reasons = 1.0, []
-    abnormal = [key for key in CORE if key in values and not _usual(key, values[key])]
-    if len(abnormal) < len(OF_ABNORMAL):
+    given = [key for key in CORE if key in values]
+    abnormal = [key for key in given if not _usual(key, values[key])]
+    if len(abnormal) < min(len(OF_ABNORMAL), len(given) / 2):
         score *= OF_ABNORMAL[len(abnormal)]
         reasons.append(
             f"{len(abnormal) or 'None'} of the values is outside the adult reference interval; the model has never seen "

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from genomics.cards import DATA_LABS, write_card
-from genomics.labs.model import CLASSES, FEATURES, FULL, SCOPE, features, probabilities
+from genomics.labs.model import BASE, CLASSES, FEATURES, FULL, SCOPE, features, probabilities, with_ratios
 from genomics.labs.scope import fit_scope, judge_scope, transform
 from ml.bundle import Bundle, seal_bundle
 from ml.calibration import fit_temperature, metrics_report
@@ -53,9 +53,11 @@ COLUMNS = {
 PARAMETERS = {
     "objective": "multiclass",
     "num_class": len(CLASSES),
-    "num_leaves": 7,
+    "num_leaves": 10,
     "learning_rate": 0.05,
-    "min_child_samples": 20,
+    "min_child_samples": 5,
+    "lambda_l2": 5.0,
+    "extra_trees": True,
     "feature_fraction": 0.6,
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
@@ -63,7 +65,7 @@ PARAMETERS = {
     "deterministic": True,
     "verbose": -1,
 }
-TREES = {"full": 150, "sparse": 300}
+TREES = {"full": 300, "sparse": 400}
 COPIES = 4  # of every row, with values taken away, to teach the sparse model
 FOLDS = 5
 ALWAYS = ("wbc",)
@@ -88,8 +90,8 @@ class LabSet:
 def load_labs(data: Path) -> LabSet:
     """The two centres in canonical units; the file's own units are canonical. A share above 100 % counts as missing."""
     frame = pd.read_csv(data / "labs" / FILE)
-    X = frame[[COLUMNS[key] for key in FEATURES]].to_numpy(dtype=np.float64)
-    for k, key in enumerate(FEATURES):
+    X = frame[[COLUMNS[key] for key in BASE]].to_numpy(dtype=np.float64)
+    for k, key in enumerate(BASE):
         if key.endswith("_percent") and key != "pt_percent":
             X[X[:, k] > 100, k] = np.nan
     y = frame["Response"].map({name: k for k, name in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
@@ -100,13 +102,13 @@ def fit(X: Array, y: Rows, which: str, seed: int) -> lgb.Booster:
     """A model of complete panels (``full``), or one that has learned to do without values (``sparse``)."""
     if which == "sparse":
         X, y = thinned(X, y, np.random.default_rng(seed))
-    return lgb.train({**PARAMETERS, "seed": seed}, lgb.Dataset(X, y), TREES[which])
+    return lgb.train({**PARAMETERS, "seed": seed}, lgb.Dataset(with_ratios(X), y), TREES[which])
 
 
 def thinned(X: Array, y: Rows, rng: np.random.Generator) -> tuple[Array, Rows]:
     """The rows, and COPIES of them with up to 80 % of the values (never WBC) taken away."""
     copies = [X]
-    keep = [FEATURES.index(key) for key in ALWAYS]
+    keep = [BASE.index(key) for key in ALWAYS]
     for _ in range(COPIES):
         gone = rng.random(X.shape) < rng.uniform(0.2, 0.8, (len(X), 1))
         gone[:, keep] = False
@@ -116,7 +118,7 @@ def thinned(X: Array, y: Rows, rng: np.random.Generator) -> tuple[Array, Rows]:
 
 def as_tcga(X: Array) -> Array:
     """Only what TCGA-LAML's table has."""
-    return np.where(np.isin(FEATURES, TCGA_VALUES), X, np.nan)
+    return np.where(np.isin(BASE, TCGA_VALUES), X, np.nan)
 
 
 def out_of_fold(labs: LabSet, which: str, parts: list[tuple[Rows, Rows]], seed: int) -> tuple[Array, Array]:
@@ -124,8 +126,8 @@ def out_of_fold(labs: LabSet, which: str, parts: list[tuple[Rows, Rows]], seed: 
     margins, few = np.full((len(labs.y), len(CLASSES)), np.nan), np.full((len(labs.y), len(CLASSES)), np.nan)
     for train, test in tqdm(parts, desc=f"labs: {which}"):
         booster = fit(labs.X[train], labs.y[train], which, seed)
-        margins[test] = booster.predict(labs.X[test], raw_score=True, num_threads=1)
-        few[test] = booster.predict(as_tcga(labs.X[test]), raw_score=True, num_threads=1)
+        margins[test] = booster.predict(with_ratios(labs.X[test]), raw_score=True, num_threads=1)
+        few[test] = booster.predict(with_ratios(as_tcga(labs.X[test])), raw_score=True, num_threads=1)
     return margins, few
 
 
@@ -215,8 +217,8 @@ def class_statistics(labs: LabSet) -> dict[str, Any]:
 
 
 def _scores(labs: LabSet, scope: dict[str, Any]) -> Array:
-    rows = [{k: v for k, v in zip(FEATURES, row, strict=True) if np.isfinite(v)} for row in labs.X]
-    return np.array([judge_scope(values, features(values), scope)[0] for values in rows])
+    rows = [{k: v for k, v in zip(BASE, row, strict=True) if np.isfinite(v)} for row in labs.X]
+    return np.array([judge_scope(values, features(values)[: len(BASE)], scope)[0] for values in rows])
 
 
 def _write_oof(path: Path, labs: LabSet, p: Array, scope: dict[str, Any]) -> None:
@@ -276,7 +278,7 @@ def pairs(data: Path, bundle: Bundle, expression_oof: Path, target: Path) -> Non
     p = probabilities(booster, X, bundle.manifest["calibration"]["temperature"]["sparse"])
     scope = json.loads(bundle.file(SCOPE).read_text("utf-8"))
     labs = pd.DataFrame(p, columns=[f"p:labs:{name}" for name in CLASSES], index=said.index)
-    labs["in_scope:labs"] = [judge_scope(row, features(row), scope)[0] for row in rows]
+    labs["in_scope:labs"] = [judge_scope(row, features(row)[: len(BASE)], scope)[0] for row in rows]
     held = pd.read_csv(expression_oof).set_index("id").loc[said.index]
     renamed = {c: c.replace("p:", "p:expression:", 1) for c in held if c.startswith("p:")} | {
         "in_scope": "in_scope:expression"

@@ -1,0 +1,131 @@
+"""``python -m ml predict|evaluate|train``: the image bundles from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml import smear_cell, smear_field, train_cell, train_field
+from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
+from ml.evaluation import evaluate
+from ml.findings import InputRejected
+from ml.images import read_image
+from ml.smear import load_model, read_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml.smear import Rgb
+
+PREDICT = {"smear_field": smear_field.predict, "smear_cell": smear_cell.predict}
+TRAIN = {"smear-field": train_field.train, "smear-cell": train_cell.train}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ml", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="one answer for each image (a cell bundle names the cell)")
+    predict.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    predict.add_argument("--case", action="store_true", help="one finding for all images together, as one case")
+    score = commands.add_parser("evaluate", help="the metrics of a labelled set")
+    score.add_argument("--data", type=Path, required=True, help="class folders, or a folder with cells.csv")
+    for command in (predict, score):
+        command.add_argument("--bundle", required=True, choices=sorted(TRAIN))
+        command.add_argument("--version", help="the newest, where none is named")
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+    train = commands.add_parser("train", help="make a bundle")
+    train.add_argument("bundle", choices=sorted(TRAIN))
+    train.add_argument("--data", type=Path, required=True, help="as for evaluate")
+    train.add_argument("--weights", type=Path, required=True, help="mobilenet_v2_imagenet.safetensors")
+    train.add_argument("--out", type=Path, required=True, help="the bundle's folder, named after its version")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--foreign", type=Path, help="images of another laboratory: asked, never learned from")
+    train.add_argument("--cache", type=Path, help="folder for features, so that a second run is quick")
+    train.add_argument("--oof", type=Path, help="CSV for the held-out predictions, from which the fusion learns")
+    return parser
+
+
+def read_frames(paths: Sequence[Path]) -> tuple[list[tuple[str, Rgb]], int]:
+    """(id, frame) of every readable file, and how many files were refused; each refusal is printed on stderr."""
+    frames, refused = [], 0
+    for path in paths:
+        try:
+            of_file = list(read_image(existing(path))[0])
+        except InputRejected as fault:
+            print(fault, file=sys.stderr)
+            refused += 1
+            continue
+        ids = [str(path)] if len(of_file) == 1 else [f"{path}#{k}" for k in range(1, len(of_file) + 1)]
+        frames += list(zip(ids, of_file, strict=True))
+    return frames, refused
+
+
+def existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputRejected("missing_file", place=str(path), problem="There is no such file.", remedy="Check the path.")
+    return path
+
+
+def predict(said: argparse.Namespace, bundle: Bundle) -> int:
+    frames, refused = read_frames(said.images)
+    if said.case and frames:
+        finding = PREDICT[bundle.manifest["modality"]](frames, bundle).as_dict()
+        show(finding | {"id": "case"}, as_json=said.json)
+    elif frames:
+        for reading in read_images(frames, load_model(bundle)):
+            show(reading.as_dict(), as_json=said.json)
+    return 2 if refused else 0
+
+
+def show(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    likely = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])[:4]
+    shares = ", ".join(f"{label} {p:.3f}" for label, p in likely)
+    print(f"{answer['id']}\t{answer['label'] or '–'}\t{shares}\tin scope {answer['in_scope']:.2f}")
+    for sentence in answer["reasons"]:
+        print(f"\t{sentence}")
+
+
+def show_metrics(metrics: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(metrics, ensure_ascii=False))
+        return
+    for name, figure in metrics["figures"].items():
+        print(f"{name}\t{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})")
+    print(metrics["note"])
+
+
+def train(said: argparse.Namespace) -> int:
+    learn = TRAIN[said.bundle]
+    kept = {"foreign": said.foreign, "cache": said.cache, "oof": said.oof}
+    bundle = learn(said.data, said.weights, said.out, said.seed, **kept)
+    print((bundle.path / "card.md").read_text("utf-8"))
+    return 0
+
+
+def run(said: argparse.Namespace) -> int:
+    if said.command == "train":
+        return train(said)
+    bundle = load_bundle(find_bundle(said.bundle, said.version))
+    if said.command == "predict":
+        return predict(said, bundle)
+    show_metrics(evaluate(bundle, said.data), as_json=said.json)
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 2 where an input was refused or no such bundle is there."""
+    try:
+        return run(arguments().parse_args(words))
+    except (InputRejected, BundleError) as fault:
+        print(fault, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""The trunk: MobileNetV2 up to its pooled features, and the float16 files in which its weights travel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torchvision.models import mobilenet_v2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+MIDDLE, LAST = 13, 18  # blocks of MobileNetV2 whose pooled outputs are the features: texture, then shape
+FEATURES = 96 + 1280
+BATCH = 32
+
+
+class Trunk(nn.Module):
+    """(n, 3, h, w), RGB 0–1 → (n, 1376): the 14th and the last block of MobileNetV2, averaged over the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = mobilenet_v2(weights=None).features
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        middle = self.features[: MIDDLE + 1]((x - 0.5) / 0.5)
+        last = self.features[MIDDLE + 1 :](middle)
+        return torch.cat([middle.mean(dim=(2, 3)), last.mean(dim=(2, 3))], dim=1)
+
+
+def load_trunk(path: Path) -> Trunk:
+    """A trunk from a file of torchvision's ``mobilenet_v2``; a classifier in it is ignored."""
+    trunk = Trunk()
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
+    trunk.load_state_dict({k: v for k, v in weights.items() if k.startswith("features.")})
+    return trunk.eval()
+
+
+def save_trunk(trunk: Trunk, path: Path) -> None:
+    """Half precision: 4.5 MB instead of 9; the features move by less than a thousandth of their spread."""
+    half = {k: v.half() if v.is_floating_point() else v for k, v in trunk.state_dict().items()}
+    save_file(half, path)
+
+
+def to_tensor(images: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """(n, h, w, 3) uint8 → (n, 3, h, w) float32, 0–1, channels last in memory."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return x.float().div(255).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def embed(
+    trunk: Trunk,
+    images: npt.NDArray[np.uint8],
+    view: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Features (n, 1376) of equally sized images (n, h, w, 3); ``view`` alters each batch first (augmentation)."""
+    trunk = trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rows = []
+    for start in range(0, len(images), BATCH):
+        x = to_tensor(images[start : start + BATCH])
+        rows.append(trunk(view(x) if view else x).float().numpy())
+        if progress:
+            progress(len(rows[-1]))
+    return np.concatenate(rows) if rows else np.zeros((0, FEATURES), dtype=np.float32)

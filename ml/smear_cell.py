@@ -1,0 +1,117 @@
+"""Single white cells of a smear: 18 classes, the differential, and whether the case's cells look like APL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from ml.calibration import apply_temperature
+from ml.findings import Finding
+from ml.smear import case_scope, load_model, read_images
+from ml.smear_field import case_reasons, no_images
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ml.bundle import Bundle
+    from ml.smear import Progress, Reading, Rgb, SmearModel
+
+Floats = npt.NDArray[np.float64]
+
+BLAST = "Blast, no lineage spec"
+BLAST_EQUIVALENTS = (
+    BLAST,
+    "Promyelocyte",
+    "Promonocyte",
+)  # what the attention rests on: blasts and what counts as such
+NOT_COUNTED = ("Smudge cells", "Giant thrombocyte", "Thrombocyte aggregation", "Erythroblast")
+FEW_CELLS = 50
+
+
+def predict(images: Sequence[tuple[str, Rgb]], bundle: Bundle, *, progress: Progress | None = None) -> Finding:
+    """What the cells of one case say together. ``images``: one (id, (h, w, 3) uint8) for each cell."""
+    if not images:
+        raise no_images("smear cells")
+    model = load_model(bundle)
+    return finding_of(read_images(images, model, progress), model)
+
+
+def attention(blast_like: Floats, in_scope: Floats) -> Floats:
+    """Weight of each cell in the case, (n,), sum 1: how surely it is a blast or a blast equivalent, times its in-scope
+    score. A tenth of the weight is spread evenly, so that a case without blasts still has an answer.
+    """
+    weights = (0.1 + 0.9 * blast_like) * in_scope
+    return weights / weights.sum()
+
+
+def pooled(z: Floats, weights: Floats) -> Floats:
+    """Features of a case, (1, components): the weighted mean of its cells' places in the bundle's feature space."""
+    return np.asarray((weights @ z)[None])
+
+
+def blast_likeness(readings: Sequence[Reading]) -> Floats:
+    return np.array([sum(r.probabilities[name] for name in BLAST_EQUIVALENTS) for r in readings])
+
+
+def finding_of(readings: Sequence[Reading], model: SmearModel) -> Finding:
+    bundle, labels = model.bundle, model.bundle.labels
+    used = [r for r in readings if r.usable]
+    p = case_probabilities(used, model) if used else np.array([bundle.training_share[label] for label in labels])
+    weights = attention(blast_likeness(used), np.array([r.in_scope for r in used])) if used else np.zeros(0)
+    return Finding(
+        modality="smear_cell",
+        bundle=bundle.reference,
+        bundle_sha256=bundle.sha256,
+        label=labels[int(p.argmax())] if used else None,
+        probabilities=dict(zip(labels, (float(v) for v in p), strict=True)),
+        in_scope=case_scope(readings) if used else 0.0,
+        leaves=bundle.leaves,
+        training_share=bundle.training_share,
+        quality=tuple(dict.fromkeys(flag for r in readings for flag in r.quality)),
+        reasons=(*few_cells(len(used)), *case_reasons(readings)),
+        explanation=explain(readings, dict(zip((r.id for r in used), weights, strict=True))),
+    )
+
+
+def case_probabilities(readings: Sequence[Reading], model: SmearModel) -> Floats:
+    weights = attention(blast_likeness(readings), np.array([r.in_scope for r in readings]))
+    z = pooled(np.stack([r.z for r in readings]), weights)
+    temperature = float(model.bundle.manifest["calibration"]["case_temperature"])
+    return apply_temperature(model.heads["case"].logits(z), temperature)[0]
+
+
+def few_cells(count: int) -> tuple[str, ...]:
+    if count >= FEW_CELLS or not count:
+        return ()
+    return (f"Only {count} cells: a differential of fewer than {FEW_CELLS} is uncertain.",)
+
+
+def explain(readings: Sequence[Reading], weights: dict[str, Any]) -> dict[str, Any]:
+    """The differential with its blast share, and every cell with its class and its weight in the case."""
+    cells = [r.as_dict() | {"attention": float(weights.get(r.id, 0.0))} for r in readings]
+    return {"differential": differential(readings), "blast_share": blast_share(readings), "cells": cells}
+
+
+def differential(readings: Sequence[Reading]) -> dict[str, int]:
+    """Count of each class among the usable cells, most frequent first."""
+    names = [r.label for r in readings if r.label]
+    return {name: names.count(name) for name in sorted(set(names), key=lambda n: (-names.count(n), n))}
+
+
+def blast_share(readings: Sequence[Reading]) -> dict[str, float | int | None]:
+    """Blasts and equivalents among the nucleated leucocytes, with Wilson's 95 % interval (counting error alone)."""
+    counted = [r.label for r in readings if r.label and r.label not in NOT_COUNTED]
+    blasts = sum(name in BLAST_EQUIVALENTS for name in counted)
+    if not counted:
+        return {"blasts": 0, "counted": 0, "share": None, "low": None, "high": None}
+    interval = binomtest(blasts, len(counted)).proportion_ci(method="wilson")
+    return {
+        "blasts": blasts,
+        "counted": len(counted),
+        "share": blasts / len(counted),
+        "low": float(interval.low),
+        "high": float(interval.high),
+    }

@@ -1,0 +1,271 @@
+"""What both smear trainings share: views and their features, folds, honest calibration, baselines, sealing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from tqdm import tqdm
+
+from ml import augment, cards, quality, scope_checks
+from ml.bundle import seal_bundle
+from ml.calibration import apply_temperature, fit_temperature, metrics_report
+from ml.heads import Floats, Head, Labels, Projection, Scope, fit_network, fit_projection, save_arrays
+from ml.networks import Trunk, embed, save_trunk
+from ml.smear import ARRAYS, TRUNK, prepare
+from ml.smear_data import first_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ml.bundle import Bundle
+
+Rgb = npt.NDArray[np.uint8]
+Features = npt.NDArray[np.float32]
+
+VIEWS = 3  # random views of every training image, beside the image itself
+COMPONENTS = 256
+FOLDS = 5
+SCOPE_METHOD = (
+    "Squared Mahalanobis distance of the trunk's features to the training images (probabilistic PCA), mapped so that "
+    "95 % of held-out training images score 0.95 or more."
+)
+
+
+def bar(total: int, what: str) -> tqdm[Any]:
+    return tqdm(total=total, desc=what, unit="img", disable=not sys.stderr.isatty(), leave=False)
+
+
+def read_all(paths: Sequence[Path], preprocessing: dict[str, Any]) -> tuple[Rgb, pd.DataFrame]:
+    """Prepared squares (n, side, side, 3), and of each image as it was: quality measures and its colours.
+
+    The colours (mean and standard deviation of each channel) are for the baseline that sees nothing else.
+    """
+    squares, rows = [], []
+    with bar(len(paths), "reading") as progress:
+        for path in paths:
+            image = first_frame(path)
+            squares.append(prepare(image, preprocessing))
+            flat = image.reshape(-1, 3) / 255
+            colour = {f"colour{k}": v for k, v in enumerate([*flat.mean(axis=0), *flat.std(axis=0)])}
+            rows.append(quality.measure(image) | colour)
+            progress.update()
+    return np.stack(squares), pd.DataFrame(rows)
+
+
+def embed_views(trunk: Trunk, squares: Rgb, seed: int) -> Features:
+    """(1 + VIEWS, n, features): the images as they are, then VIEWS random views of each (at half precision,
+    which is noise far below the augmentation's own).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with bar(len(squares) * (1 + VIEWS), "features") as progress:
+        plain = embed(trunk, squares, progress=progress.update)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            views = [
+                embed(trunk, squares, lambda x: augment.random_view(x, generator), progress.update)
+                for _ in range(VIEWS)
+            ]
+    return np.stack([plain, *views])
+
+
+def cached(folder: Path | None, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """``make()``'s arrays, kept as ``folder/<hash of key>.npz`` where a folder is given."""
+    if folder is None:
+        return make()
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **make())
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def gather(
+    paths: Sequence[Path], preprocessing: dict[str, Any], trunk: Trunk, seed: int, cache: Path | None
+) -> tuple[Features, pd.DataFrame]:
+    """Features of all views (1 + VIEWS, n, features), and the table of quality measures and colours."""
+
+    def make() -> dict[str, Any]:
+        squares, measured = read_all(paths, preprocessing)
+        return {
+            "features": embed_views(trunk, squares, seed).astype(np.float16),
+            "measured": measured.to_numpy(),
+            "columns": measured.columns.to_numpy(dtype=str),
+        }
+
+    sizes = [path.stat().st_size for path in paths]
+    kept = cached(cache, repr((sizes, preprocessing, seed, VIEWS)), make)
+    return kept["features"].astype(np.float32), pd.DataFrame(kept["measured"], columns=kept["columns"])
+
+
+def fit_images(
+    features: Features, y: Labels, rows: npt.NDArray[np.int64], classes: int, seed: int
+) -> tuple[Projection, Head]:
+    """Projection and classifier from all views of ``rows`` alone."""
+    views = features[:, rows].reshape(-1, features.shape[-1])
+    projection = fit_projection(features[0, rows], COMPONENTS, seed)
+    return projection, fit_network(projection.apply(views), np.tile(y[rows], len(features)), classes, seed)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the models say of images that they have not seen: ``logits`` and ``view_logits`` (n, classes), the latter
+    of one random view of each; ln ``distance`` (n,).
+    """
+
+    logits: Floats
+    view_logits: Floats
+    distance: Floats
+
+
+def out_of_fold(features: Features, y: Labels, fold: Labels, classes: int, seed: int) -> Held:
+    held = Held(np.zeros((len(y), classes)), np.zeros((len(y), classes)), np.zeros(len(y)))
+    for k in tqdm(np.unique(fold), desc="folds", disable=not sys.stderr.isatty(), leave=False):
+        projection, head = fit_images(features, y, np.flatnonzero(fold != k), classes, seed)
+        rows = np.flatnonzero(fold == k)
+        held.logits[rows] = head.logits(projection.apply(features[0, rows]))
+        held.view_logits[rows] = head.logits(projection.apply(features[1, rows]))
+        held.distance[rows] = projection.distance(features[0, rows])
+    return held
+
+
+def calibrated(logits: Floats, y: Labels, fold: Labels) -> Floats:
+    """Probabilities of each fold with the temperature that the other folds' held-out logits ask for."""
+    p = np.zeros_like(logits)
+    for k in np.unique(fold):
+        p[fold == k] = apply_temperature(logits[fold == k], fit_temperature(logits[fold != k], y[fold != k]))
+    return p
+
+
+def colour_baseline(colours: Floats, y: Labels, fold: Labels, classes: int, seed: int) -> Floats:
+    """Out-of-fold probabilities of a random forest that sees six numbers an image: the channels' mean and spread."""
+    p = np.zeros((len(y), classes))
+    for k in np.unique(fold):
+        forest = RandomForestClassifier(300, random_state=seed, n_jobs=2).fit(colours[fold != k], y[fold != k])
+        p[np.ix_(fold == k, forest.classes_)] = forest.predict_proba(colours[fold == k])
+    return p
+
+
+def majority_baseline(y: Labels, labels: Sequence[str]) -> dict[str, Any]:
+    top = int(np.bincount(y).argmax())
+    return {"answer": labels[top], "accuracy": float((y == top).mean()), "balanced_accuracy": 1 / len(np.unique(y))}
+
+
+def scored(p: Floats, y: Labels, labels: tuple[str, ...], data: str, split: str, groups: Any = None) -> dict[str, Any]:
+    return metrics_report(p, y, labels, groups) | {"data": data, "split": split}
+
+
+def write_oof(path: Path, table: dict[str, Any], p: Floats, labels: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = table | {f"p:{label}": p[:, k] for k, label in enumerate(labels)}
+    pd.DataFrame(columns).to_csv(path, index=False, float_format="%.6g")
+
+
+def labels_of(
+    labels: Sequence[str], y: Labels, leaves: dict[str, tuple[str, ...]], names: dict[str, str]
+) -> dict[str, Any]:
+    share = np.bincount(y, minlength=len(labels)) / len(y)
+    return {
+        label: {"leaves": list(leaves[label]), "training_share": float(share[k]), "name": names[label]}
+        for k, label in enumerate(labels)
+    }
+
+
+def thresholds(measured: pd.DataFrame, scope: Scope) -> dict[str, Any]:
+    names = list(quality.MEASURE_OF.values())
+    measures = [dict(zip(names, row, strict=True)) for row in measured[names].to_numpy()]
+    return {
+        "quality": quality.learn_thresholds(measures),
+        "distance": {"usual": scope.usual, "limit": scope.limit},
+        "in_scope": {"warn": 0.5, "block": 0.05},
+    }
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Images that are none of the bundle's business: photographs, spoiled smears, and those in ``foreign``."""
+
+    paths: Sequence[Path]
+    foreign: Path | None
+    preprocessing: dict[str, Any]
+    seed: int
+
+    def kinds(self) -> dict[str, list[Rgb]]:
+        rng = np.random.default_rng(self.seed)
+        some = [
+            first_frame(self.paths[k]) for k in rng.choice(len(self.paths), min(60, len(self.paths)), replace=False)
+        ]
+        said = {"photographs, textures, other medicine": scope_checks.photographs()} | scope_checks.spoiled(
+            some, self.seed
+        )
+        return said | ({self._foreign_name: self._foreign_images} if self.foreign else {})
+
+    def report(self, distance: Floats, trunk: Trunk, projection: Projection, scope: Scope) -> dict[str, Any]:
+        held = scope.score(distance)
+        return {
+            "method": SCOPE_METHOD,
+            "checks": scope_checks.check(self.kinds(), held, trunk, projection, scope, self.preprocessing),
+        }
+
+    def asked(self, trunk: Trunk, projection: Projection, head: Head, labels: Sequence[str]) -> list[str]:
+        """What the model answers where none of its labels is true."""
+        if not self.foreign:
+            return []
+        squares = np.stack([prepare(image, self.preprocessing) for image in self._foreign_images])
+        answers = head.logits(projection.apply(embed(trunk, squares))).argmax(axis=1)
+        shares = np.bincount(answers, minlength=len(labels)) / len(answers)
+        said = ", ".join(f"{label} {share:.0%}" for label, share in zip(labels, shares, strict=True))
+        return [f"{self._foreign_name} ({len(answers)}), asked and never learned from, are answered: {said}."]
+
+    @property
+    def _foreign_name(self) -> str:
+        return "another laboratory, no leukaemia (BCCD)"
+
+    @cached_property
+    def _foreign_images(self) -> list[Rgb]:
+        return [first_frame(path) for path in sorted((self.foreign or Path()).iterdir())]
+
+
+def seal(
+    name: str,
+    out: Path,
+    trunk: Trunk,
+    projection: Projection,
+    heads: dict[str, Head],
+    manifest: dict[str, Any],
+    seed: int,
+    started: float,
+) -> Bundle:
+    out.mkdir(parents=True, exist_ok=True)
+    version = out.name if re.fullmatch(r"\d+\.\d+\.\d+", out.name) else "1.0.0"
+    save_trunk(trunk, out / TRUNK)
+    save_arrays(out / ARRAYS, projection, **heads)
+    said = {"name": name, "version": version, "licence": "research use", **manifest, "trained": trained(seed, started)}
+    (out / "card.md").write_text(cards.render(said), "utf-8")
+    return seal_bundle(out, said)
+
+
+def trained(seed: int, started: float) -> dict[str, Any]:
+    """How this bundle came to be. The command without the machine's paths: data and weights by their last names."""
+    words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
+    return {
+        "command": f"python -m ml {shlex.join(words)}",
+        "seed": seed,
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": "cpu",
+        "minutes": round((time.monotonic() - started) / 60, 1),
+    }

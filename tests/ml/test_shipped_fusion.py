@@ -1,0 +1,86 @@
+"""The shipped fusion bundle fits the tree and the bundles beside it; a change of either asks for a new training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ml.bundle import find_bundle, load_bundle
+from ml.diagnosis_tree import load_tree
+from ml.findings import BUNDLE_OF_MODALITY, Finding
+from ml.fusion import fuse
+
+TREE = load_tree()
+MODALITIES = {m: load_bundle(find_bundle(name)) for m, name in BUNDLE_OF_MODALITY.items()}
+FUSION = load_bundle(find_bundle("fusion"))
+
+
+def sure_of(modality, label, probability=0.97):
+    bundle = MODALITIES[modality]
+    rest = (1 - probability) / (len(bundle.labels) - 1)
+    return Finding(
+        modality=modality,
+        bundle=bundle.reference,
+        bundle_sha256=bundle.sha256,
+        label=label,
+        probabilities={said: probability if said == label else rest for said in bundle.labels},
+        in_scope=0.97,
+        leaves=bundle.leaves,
+        training_share=bundle.training_share,
+    )
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_tree_says_of_every_leaf_who_sees_it(modality):
+    seen = {leaf for leaves in MODALITIES[modality].leaves.values() for leaf in leaves}
+    assert seen == {leaf for leaf in TREE.leaves if modality in TREE.nodes[leaf].seen_by}
+
+
+def test_the_fusion_was_learned_with_the_bundles_that_are_here():
+    learned_with = {m: said["sha256"] for m, said in FUSION.manifest["bundles"].items()}
+    assert learned_with == {m: bundle.sha256 for m, bundle in MODALITIES.items()}
+    assert FUSION.manifest["tree_version"] == TREE.version
+
+
+def test_its_weights_were_learned_and_none_is_negative():
+    weights = FUSION.manifest["weights"]
+    assert set(weights) == set(MODALITIES)
+    assert min(weights.values()) >= 0
+    assert weights["expression"] > 0.5
+
+
+def test_its_set_covers_what_it_promises_on_people_it_has_not_learned_from():
+    said = FUSION.manifest["metrics"]["virtual patients: all combinations"]["fusion"]["set_covers"]
+    assert said["high"] >= FUSION.manifest["conformal"]["coverage"]
+    assert said["n"] >= 1000
+
+
+def labels_of(modality):
+    return [(modality, label) for label in MODALITIES[modality].labels]
+
+
+@pytest.mark.parametrize(("modality", "label"), labels_of("expression"))
+def test_a_sure_expression_is_answered_with_a_node_that_its_label_means(modality, label):
+    said = fuse([sure_of(modality, label)], FUSION)
+    answer = set(TREE.leaves_under(said.answer["node"]))
+    meant = set(MODALITIES[modality].leaves[label])
+    assert answer & meant
+    assert said.answer["node"] != "acute_leukaemia"
+    covered = {leaf for node in said.prediction_set for leaf in TREE.leaves_under(node)}
+    assert meant <= covered
+
+
+def test_labs_alone_never_say_more_than_all_aml_or_apl():
+    answers = {fuse([sure_of(*said)], FUSION).answer["node"] for said in labels_of("labs")}
+    assert answers <= {"all", "aml", "apl", "acute_leukaemia"}
+
+
+def test_a_promyelocytic_smear_raises_the_alarm_before_anything_else_is_known():
+    said = fuse([sure_of("smear_cell", "APL")], FUSION)
+    assert [alert["code"] for alert in said.urgent] == ["apl_not_excluded"]
+
+
+def test_the_same_findings_give_the_same_bytes():
+    findings = [sure_of("expression", "T-ALL"), sure_of("labs", "ALL")]
+    assert fuse(findings, FUSION).as_dict() == fuse(findings[::-1], FUSION).as_dict()
+    assert np.isclose(sum(fuse(findings, FUSION).probabilities[leaf] for leaf in TREE.leaves), 1, atol=1e-9)

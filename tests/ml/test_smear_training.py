@@ -1,0 +1,175 @@
+"""The training commands on drawn smears: what they promise of folds, held-out predictions and sealed bundles."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.models import mobilenet_v2
+
+from ml import synthetic, train_cell, train_field, training
+from ml.__main__ import main
+from ml.bundle import load_bundle
+from ml.findings import InputRejected
+from ml.heads import Projection, fit_linear, fit_network, fit_projection, fit_scope, load_arrays, save_arrays
+from ml.smear_data import FIELD_LABELS, load_cells, load_fields
+
+FOLDERS = {"Benign": "haematogones", "Early": "Early Pre-B", "Pre": "Pre-B", "Pro": "Pro-B"}
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A trunk that has learned nothing: the commands must work with any."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "trunk.safetensors"
+    save_file(mobilenet_v2(weights=None).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fields")
+    for name, kind in FOLDERS.items():
+        (folder / name).mkdir()
+        for seed in range(10):
+            Image.fromarray(synthetic.draw_field(kind, seed)).save(folder / name / f"{seed:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    folder, rows = tmp_path_factory.mktemp("cells"), []
+    kinds = {"Blast": "Blast, no lineage spec", "Promyelocyte": "Promyelocyte", "Monocyte": "Promonocyte"}
+    for patient in range(12):
+        for k, (kind, name) in enumerate(kinds.items()):
+            file = f"p{patient}-{k}.png"
+            Image.fromarray(synthetic.draw_cell(kind, 100 * patient + k)).save(folder / file)
+            rows.append((file, f"P{patient}", "APL" if patient % 2 else "AML", name))
+    pd.DataFrame(rows, columns=["file", "patient", "diagnosis", "cell_class"]).to_csv(folder / "cells.csv", index=False)
+    return folder
+
+
+def check_bundle(out, oof, modality, labels):
+    bundle, held_out = load_bundle(out), pd.read_csv(oof)
+    said = bundle.manifest
+    assert (bundle.version, said["modality"], set(bundle.labels)) == ("2.0.0", modality, set(labels))
+    assert said["trained"]["seed"] == 3
+    assert said["limits"]
+    assert {"figures", "confusion", "data", "split"} <= set(next(iter(said["metrics"].values())))
+    assert any("colour" in name for name in said["baselines"])
+    assert said["in_scope"]["checks"]["photographs, textures, other medicine"]["auroc"] is not None
+    assert list(held_out.columns) == ["id", "group", "cohort", "y", "in_scope", *(f"p:{label}" for label in labels)]
+    assert np.allclose(held_out.filter(like="p:").sum(axis=1), 1, atol=1e-4)
+    assert said["intended_use"] in (out / "card.md").read_text("utf-8")
+    assert sum(path.stat().st_size for path in out.iterdir()) < 12_000_000
+    return held_out
+
+
+def test_fields_are_learned_sealed_and_scored(fields, weights, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "VIEWS", 1)
+    out, oof = tmp_path / "2.0.0", tmp_path / "oof.csv"
+    words = ["train", "smear-field", "--data", fields, "--weights", weights, "--out", out, "--seed", 3]
+    assert main([str(word) for word in [*words, "--oof", oof, "--cache", tmp_path / "cache"]]) == 0
+    held_out = check_bundle(out, oof, "smear_field", FIELD_LABELS)
+    assert (held_out.groupby("y").size() == 10).all()
+    assert "# smear-field 2.0.0" in capsys.readouterr().out
+
+
+def test_cells_are_learned_and_cases_pooled(cells, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "VIEWS", 1)
+    out, oof = tmp_path / "2.0.0", tmp_path / "oof.csv"
+    train_cell.train(cells, weights, out, 3, oof=oof)
+    held_out = check_bundle(out, oof, "smear_cell", train_cell.CASE_LABELS)
+    assert held_out.y.value_counts().to_dict() == {"AML": 6, "APL": 6}
+    assert json.loads((out / "bundle.json").read_text())["image_labels"] == [
+        "Blast, no lineage spec",
+        "Promonocyte",
+        "Promyelocyte",
+    ]
+
+
+def test_grouped_folds_hold_out_neighbours_together(fields):
+    loaded = load_fields(fields)
+    folds = train_field.folds_of(loaded, 0)
+    assert all((np.diff(folds["grouped"][loaded.y == k]) >= 0).all() for k in range(4))
+    assert not all((np.diff(folds["random"][loaded.y == k]) >= 0).all() for k in range(4))
+    assert all(np.bincount(fold).tolist() == [8] * 5 for fold in folds.values())
+
+
+def test_a_patients_cells_are_in_one_fold(cells):
+    table = load_cells(cells)
+    fold = pd.Series(train_cell.patient_folds(table, 0))
+    assert fold.groupby(table.patient).agg(lambda folds: len(set(folds))).eq(1).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "code"), [(["file", "patient", "diagnosis"], "missing_column"), (None, "missing_file")]
+)
+def test_a_table_of_cells_that_is_not_whole_is_refused(tmp_path, columns, code):
+    if columns:
+        pd.DataFrame(columns=columns).to_csv(tmp_path / "cells.csv", index=False)
+    with pytest.raises(InputRejected) as caught:
+        load_cells(tmp_path)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("folder", [".", "absent"])
+def test_a_folder_without_classes_is_refused(tmp_path, folder):
+    with pytest.raises(InputRejected) as caught:
+        load_fields(tmp_path / folder)
+    assert caught.value.code == "no_images"
+
+
+def clouds(n=60, features=40):
+    centres = RNG.normal(0, 2, (3, features))
+    y = np.repeat(np.arange(3), n)
+    return centres[y] + RNG.normal(size=(3 * n, features)), y
+
+
+def test_the_head_learns_what_can_be_separated_and_survives_its_file(tmp_path):
+    x, y = clouds()
+    projection = fit_projection(x.astype(np.float32), 10)
+    head = fit_network(projection.apply(x), y, 3, seed=0)
+    assert (head.logits(projection.apply(x)).argmax(axis=1) == y).mean() > 0.95
+    save_arrays(tmp_path / "a.safetensors", projection, image=head)
+    kept, heads = load_arrays(tmp_path / "a.safetensors")
+    assert np.allclose(heads["image"].logits(kept.apply(x)), head.logits(projection.apply(x)), atol=0.05)
+
+
+def test_the_linear_head_has_opposite_logits():
+    x, y = clouds()
+    head = fit_linear(x[y < 2], y[y < 2], 0.01)
+    logits = head.logits(x[y < 2])
+    assert np.allclose(logits[:, 0], -logits[:, 1])
+    assert (logits.argmax(axis=1) == y[y < 2]).mean() > 0.95
+
+
+def test_what_is_far_away_is_out_of_scope():
+    x, _ = clouds(200)
+    projection = fit_projection(x[::2].astype(np.float32), 10)
+    scope = fit_scope(projection.distance(x[1::2]))
+    assert np.mean(scope.score(projection.distance(x[1::2])) >= 0.949) == pytest.approx(0.95, abs=0.01)
+    assert scope.score(projection.distance(x + 60)).max() < 0.01
+
+
+def test_distance_counts_directions_that_the_components_leave_out():
+    axes = np.eye(3)[:1]
+    projection = Projection(np.zeros(3), np.ones(3), axes, np.ones(1), 0.01)
+    inside, outside = projection.distance([[1, 0, 0], [0, 1, 0]])
+    assert outside > inside
+
+
+def test_temperatures_come_from_the_other_folds():
+    logits = RNG.normal(size=(400, 2)) * 8
+    y = (RNG.random(400) < 1 / (1 + np.exp(logits[:, 0] / 8 - logits[:, 1] / 8))).astype(np.int64)
+    fold = np.arange(400) % 5
+    p = training.calibrated(logits, y, fold)
+    flipped = np.where(fold == 0, 1 - y, y)
+    assert np.allclose(training.calibrated(logits, flipped, fold)[fold == 0], p[fold == 0])
+    assert p.max() < 0.99
