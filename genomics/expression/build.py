@@ -85,7 +85,7 @@ def label_leaves() -> dict[str, list[str]]:
     return LEAVES | {label: [x for x in tree.leaves_under(node) if x not in named] for label, node in other.items()}
 
 
-def train(data: Path, out: Path, *, seed: int, oof: Path) -> Bundle:
+def train(data: Path, out: Path, *, seed: int, oof: Path | None = None) -> Bundle:
     """Train on ``data``, write the bundle to ``out/expression/VERSION`` and the held-out predictions to ``oof``."""
     started = time.monotonic()
     cohorts = (load_all(data), load_aml(data))
@@ -95,7 +95,8 @@ def train(data: Path, out: Path, *, seed: int, oof: Path) -> Bundle:
     heads = _final_heads(samples, raw, held, by_cohort, seed)
     labels, p, scope, rows = _out_of_fold(heads, held, samples)
     y = np.array([labels.index(label) for label in samples.label[rows]])
-    write_oof(oof, samples, rows, labels, p, scope)
+    if oof:
+        write_oof(oof, samples, rows, labels, p, scope)
     folder = out / "expression" / VERSION
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

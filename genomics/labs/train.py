@@ -131,7 +131,7 @@ def out_of_fold(labs: LabSet, which: str, parts: list[tuple[Rows, Rows]], seed: 
     return margins, few
 
 
-def train(data: Path, out: Path, *, seed: int, oof: Path) -> Bundle:
+def train(data: Path, out: Path, *, seed: int, oof: Path | None = None) -> Bundle:
     """Train on ``data``, write the bundle to ``out/labs/VERSION`` and the held-out predictions to ``oof``."""
     started = time.monotonic()
     labs = load_labs(data)
@@ -152,7 +152,8 @@ def train(data: Path, out: Path, *, seed: int, oof: Path) -> Bundle:
     (folder / SCOPE).write_text(json.dumps(scope), "utf-8")
     (folder / "statistics.json").write_text(json.dumps(class_statistics(labs)), "utf-8")
     p = _softmax(full, temperature["full"])
-    _write_oof(oof, labs, p, scope)
+    if oof:
+        _write_oof(oof, labs, p, scope)
     manifest = _manifest(labs, temperature) | {
         "metrics": {
             "5-fold": _report(p, labs, "stratified 5-fold"),
