@@ -84,7 +84,7 @@ class Figure:
 def measure(
     p: Array, y: Labels, groups: npt.NDArray[Any] | None = None, rounds: int = 500, seed: int = 0
 ) -> dict[str, Figure]:
-    """Every figure of FIGURES with a 95 % percentile bootstrap over ``groups`` (patients), or rows where none are given.
+    """Every figure of FIGURES with a 95 % percentile bootstrap over ``groups`` (patients), or rows where there are none.
 
     ``p`` (n, k) probabilities; ``y`` (n,) true class indices. Resampling whole groups keeps the interval honest where
     one patient gave many rows.
@@ -104,7 +104,7 @@ def measure(
 def metrics_report(
     p: Array, y: Labels, labels: tuple[str, ...], groups: npt.NDArray[Any] | None = None
 ) -> dict[str, Any]:
-    """JSON for a card: n, every figure with its interval, sensitivity and specificity per class, the confusion matrix."""
+    """JSON for a card: n, every figure with its interval, sensitivity and specificity per class, confusion matrix."""
     matrix = confusion_matrix(y, p.argmax(axis=1), labels=range(len(labels)))
     total, diagonal = matrix.sum(), np.diag(matrix)
     rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)

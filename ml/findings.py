@@ -17,7 +17,7 @@ BUNDLE_OF_MODALITY = {
 }
 
 
-class InputRejected(Exception):  # noqa: N818 (a verdict on the input, not a fault of ours)
+class InputRejected(Exception):
     """Bad input: which place, what is wrong, what to do. Shown to the person as it is.
 
     ``code`` is a stable machine word (``truncated``, ``unknown_unit`` …); ``place`` names the file, row, column or tag.
@@ -52,10 +52,10 @@ class QualityFlag:
 class Finding:
     """What one modality says of one case.
 
-    ``probabilities`` has one calibrated probability for each label of the bundle (sums to 1), ``leaves`` the leaves of the
-    diagnosis tree that each label means, ``training_share`` each label's share of the training set: with them a stored
-    finding can be fused again without its bundle. ``in_scope`` in [0, 1] is how far the input resembles what the bundle
-    was trained on; ``explanation`` is JSON, its keys are the modality's.
+    ``probabilities`` has one calibrated probability for each label of the bundle (sums to 1), ``leaves`` the leaves of
+    the diagnosis tree that each label means, ``training_share`` each label's share of the training set: with them a
+    stored finding can be fused again without its bundle. ``in_scope`` in [0, 1] is how far the input resembles what the
+    bundle was trained on; ``explanation`` is JSON, its keys are the modality's.
     """
 
     modality: str

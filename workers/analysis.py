@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from clinic.cases import files, runs
 from clinic.cases.models import Analysis, StudyItem
+from clinic.cases.models import Finding as SavedFinding
 from ml.findings import BUNDLE_OF_MODALITY, Finding, QualityFlag
 from workers import pictures
 from workers.modalities import MODALITIES, bundle_of, function
@@ -23,7 +24,7 @@ PROGRESS_SECONDS = 0.4
 def analyse(analysis: Analysis) -> None:
     """Run ``analysis`` (claimed) to its assessment. Findings saved by an earlier attempt are used, not made again."""
     with heartbeat(analysis):
-        findings = {row.modality: Finding.from_dict(row.body) for row in analysis.findings.all()}
+        findings = {row.modality: Finding.from_dict(row.body) for row in SavedFinding.objects.filter(analysis=analysis)}
         items = list(analysis.items.all())
         for modality in MODALITIES:
             own = [item for item in items if item.kind == modality]

@@ -124,7 +124,8 @@ def make_files(case: DemoCase, folder: Path) -> dict[str, list[Path]]:
     made: dict[str, list[Path]] = {}
     for kind in ("smear_field", "smear_cell"):
         if wanted := getattr(case, kind):
-            made[kind] = smears.write_case(folder / kind, *wanted, case.seed)
+            diagnosis, count = wanted
+            made[kind] = smears.write_case(folder / kind, diagnosis, count, case.seed)
     if case.expression:
         made["expression"] = [folder / "SYNTHETIC-counts.tsv"]
         tables.write_expression(made["expression"][0], case.expression, case.seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pint
-from ucumvert import PintUcumRegistry
+from ucumvert import InvalidUcumError, PintUcumRegistry
 
 from ml.findings import InputRejected
 
@@ -101,7 +101,7 @@ def factor(unit: str, target: str) -> float | None:
     try:
         quantity = 1 * _unit(unit)
         return float(quantity.to(_unit(target)).magnitude)
-    except (pint.PintError, ValueError, AttributeError, TypeError, KeyError):
+    except (InvalidUcumError, pint.PintError, ValueError, AttributeError, TypeError, KeyError):
         return None
 
 

@@ -1,16 +1,18 @@
 """The whole job without a server: the same services and the same tasks, run in this process."""
 
+import argparse
 import json
 import sys
 import uuid
 from pathlib import Path
+from typing import Any
 
 from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError
 
 from clinic.accounts.models import Membership, Role, Site, User
 from clinic.cases import dispatch, services
-from clinic.cases.models import AnalysisStatus, ItemKind, ItemStatus
+from clinic.cases.models import Analysis, AnalysisStatus, Assessment, Case, Finding, ItemKind, ItemStatus, StudyItem
 from clinic.errors import MarrowError
 from clinic.patients.services import register_patient
 
@@ -26,7 +28,7 @@ KEYS = ("modality", "bundle", "label", "probabilities", "in_scope", "quality", "
 class Command(BaseCommand):
     help = "Assess one case from files: smear fields, single cells, an expression table, a lab panel."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--image", nargs="+", action="extend", default=[], metavar="F", help="smear field images")
         parser.add_argument("--cell", nargs="+", action="extend", default=[], metavar="F", help="single-cell images")
         parser.add_argument("--expression", metavar="F", help="expression table")
@@ -34,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--sample", help="which sample of a table that holds several")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *args, **said):
+    def handle(self, *args: Any, **said: Any) -> None:
         wanted = [(KIND_OF_OPTION[o], Path(f)) for o in ("image", "cell") for f in said[o]]
         wanted += [(KIND_OF_OPTION[o], Path(said[o])) for o in ("expression", "labs") if said[o]]
         if not wanted:
@@ -49,7 +51,7 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(result) if said["json"] else _readable(result))
 
 
-def _assess(wanted, options):
+def _assess(wanted: list[tuple[ItemKind, Path]], options: dict[str, Any]) -> dict[str, Any]:
     by = _command_line_user()
     site = Site.objects.get(memberships__user=by)
     patient = register_patient(site=site, mrn=f"CLI-{uuid.uuid4()}", name="Command line", by=by)
@@ -65,7 +67,7 @@ def _assess(wanted, options):
     return _result(analysis)
 
 
-def _command_line_user():
+def _command_line_user() -> User:
     site, _ = Site.objects.get_or_create(code="command-line", defaults={"name": "Command line"})
     user, made = User.objects.get_or_create(username="command-line")
     if made:
@@ -75,7 +77,7 @@ def _command_line_user():
     return user
 
 
-def _receive(case, path, kind, options, by):
+def _receive(case: Case, path: Path, kind: ItemKind, options: dict[str, Any], by: User) -> StudyItem:
     if not path.is_file():
         raise CommandError(f"{path}: no such file. Check the path.", returncode=2)
     with path.open("rb") as stream:
@@ -87,22 +89,22 @@ def _receive(case, path, kind, options, by):
     return item
 
 
-def _explain(rejected):
+def _explain(rejected: list[StudyItem]) -> int:
     for item in rejected:
         said = item.rejection
         sys.stderr.write(f"{item.filename}: {said['code']}: {said['place']}: {said['problem']} {said['remedy']}\n")
     return 2
 
 
-def _result(analysis):
-    body = analysis.assessment.body
-    findings = [{key: finding.body[key] for key in KEYS} for finding in analysis.findings.all()]
+def _result(analysis: Analysis) -> dict[str, Any]:
+    body = Assessment.objects.get(analysis=analysis).body
+    findings = [{key: finding.body[key] for key in KEYS} for finding in Finding.objects.filter(analysis=analysis)]
     keys = ("status", "answer", "prediction_set", "probabilities", "discordance", "reasons", "urgent")
     said = {key: body[key] for key in keys} | {"findings": findings}
-    return said | {"case": str(analysis.case_id), "analysis": str(analysis.pk)}
+    return said | {"case": str(analysis.case.pk), "analysis": str(analysis.pk)}
 
 
-def _readable(result):
+def _readable(result: dict[str, Any]) -> str:
     answer = result["answer"]
     head = f"{answer['name']} ({answer['probability']:.1%})" if answer else "No answer: the assessment abstains"
     lines = [head, "Decision support. A clinician reviews and signs."]

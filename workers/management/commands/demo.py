@@ -1,6 +1,8 @@
 """What ``make run`` ends with: a synthetic case, put through the API and the worker of the running server."""
 
+import argparse
 import time
+from typing import Any
 
 import httpx
 from django.conf import settings
@@ -14,10 +16,10 @@ READY_SECONDS, RESULT_SECONDS = 90, 180
 class Command(BaseCommand):
     help = "Put the synthetic demo cases into a running server and print the assessment of the first."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000")
 
-    def handle(self, *, url, **said):
+    def handle(self, *, url: str, **said: Any) -> None:
         password = demo.seed_people(settings.HOME)
         demo.wait_for(lambda: _is_up(url), seconds=READY_SECONDS)
         client = demo.Client(url, "demo", password)
@@ -35,13 +37,13 @@ class Command(BaseCommand):
         for case in others:
             self._add(client, case)
 
-    def _add(self, client, case):
+    def _add(self, client: demo.Client, case: demo.DemoCase) -> None:
         """The other cases are analysed once, in the background, when they are new."""
         case_id = demo.put_in(client, case, settings.HOME)
         if not client.get(f"cases/{case_id}/analyses")["results"]:
             demo.analyse(client, case_id)
 
-    def _say(self, case, assessment, seconds):
+    def _say(self, case: demo.DemoCase, assessment: dict[str, Any], seconds: float) -> None:
         body = assessment["body"]
         answer = body["answer"]
         said = f"{answer['name']}, probability {answer['probability']:.0%}" if answer else "abstained: no answer"
@@ -53,13 +55,13 @@ class Command(BaseCommand):
         self.stdout.write("  Decision support. A clinician reviews and signs.")
 
 
-def _is_up(url):
+def _is_up(url: str) -> bool:
     try:
         return httpx.get(f"{url}/healthz", timeout=5).is_success
     except httpx.TransportError:
         return False
 
 
-def _ended(client, analysis):
-    said = client.get(f"analyses/{analysis}")
+def _ended(client: demo.Client, analysis: str) -> dict[str, Any] | None:
+    said: dict[str, Any] = client.get(f"analyses/{analysis}")
     return said if said["status"] not in {"queued", "running"} else None

@@ -1,8 +1,10 @@
 """Web and worker under one supervisor, on a free port, with the demo's cases: what ``make run`` ends in."""
 
+import argparse
 import os
 import socket
 import sys
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -52,11 +54,11 @@ stderr_logfile_maxbytes=0
 class Command(BaseCommand):
     help = "Start web and worker, restart what dies, stop both on Ctrl-C."
 
-    def add_arguments(self, parser):
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="the first port to try")
         parser.add_argument("--no-demo", action="store_true", help="no demo users and cases")
 
-    def handle(self, *, port, no_demo, **said):
+    def handle(self, *, port: int, no_demo: bool, **said: Any) -> None:
         log = settings.HOME / "log"
         log.mkdir(exist_ok=True, mode=0o700)
         config = settings.HOME / "supervisord.conf"
@@ -77,7 +79,7 @@ class Command(BaseCommand):
         os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)])  # noqa: S606
 
 
-def free_port(first, tries=100):
+def free_port(first: int, tries: int = 100) -> int:
     """The first port from ``first`` on that nobody listens on."""
     for port in range(first, first + tries):
         with socket.socket() as probe:
