@@ -13,7 +13,18 @@ from safetensors.numpy import save_file
 from scipy.special import expit, softmax
 
 from genomics.cards import DATA_ALL, DATA_AML, DATA_RAW, GENES, write_card
-from genomics.expression.data import BLURRED, OTHER_AML, OTHER_B, Cohort, load_all, load_aml, load_raw
+from genomics.expression.data import (
+    ALL_FILE,
+    AML_FILE,
+    BLURRED,
+    OTHER_AML,
+    OTHER_B,
+    RAW_FILE,
+    Cohort,
+    load_all,
+    load_aml,
+    load_raw,
+)
 from genomics.expression.heads import CONFLICT, ROLES, Head, compose, similarity, t_over_b
 from genomics.expression.train import (
     HeldOut,
@@ -39,6 +50,7 @@ Array = npt.NDArray[np.float64]
 Names = npt.NDArray[np.object_]
 
 VERSION = "1.0.0"
+FILES = (ALL_FILE, AML_FILE, RAW_FILE, "all_labels.csv", "aml_labels_and_labs.csv")
 STATISTICS = "statistics.safetensors"
 LEAVES = {
     "Normal": ["haematogones", "no_leukaemia_other"],

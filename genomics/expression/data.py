@@ -30,6 +30,10 @@ OTHER_AML = "AML other"
 MERGED = {"B-other": OTHER_B, "low HeH": OTHER_B, "NUTM1-r": OTHER_B}
 MIN_CLASS = 4
 AML_NAMES = {"CEBPA (bZIP/biallelic)": "CEBPA"}
+TCGA_NAMES = {
+    *("PML::RARA", "CBFB::MYH11", "RUNX1::RUNX1T1", "KMT2A-r", "NPM1", "CEBPA (bZIP/biallelic)", "TP53-mutated"),
+    *("other", "MR/complex", "NUP98-r", "BCR::ABL1"),
+}
 AML_KEPT = {"PML::RARA", "CBFB::MYH11", "RUNX1::RUNX1T1", "KMT2A-r AML", "NPM1", "CEBPA", "TP53-mutated"}
 
 

@@ -77,7 +77,8 @@ def panel_ranks(table: ExpressionTable, genes: tuple[str, ...], *, per_length: b
     column = {gene: k for k, gene in enumerate(table.genes)}
     here = [k for k, gene in enumerate(genes) if gene in column]
     known = load_genes()
-    length = known.length[[known.position[genes[k]] for k in here]]
+    position = known.position
+    length = known.length[[position[genes[k]] for k in here]]
     values = table.values[:, [column[genes[k]] for k in here]]
     ranks = np.full((len(table.samples), len(genes)), np.nan)
     for row, scale in enumerate(table.scales):

@@ -28,7 +28,7 @@ SURE_LINEAGE = 0.9
 def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int, str], None] | None = None) -> Finding:
     """The finding of the one sample in ``table`` (``load_canonical``; ``table.only(name)`` where there are several).
 
-    InputRejected (several_samples) for more than one. ``explanation``: for each step the log-odds of the answer against
+    InputRejected (several_samples) for more than one. No label below LOW_SCOPE. ``explanation``: for each step the log-odds of the answer against
     the runner-up, split exactly into genes.
     """
     if len(table.samples) != 1:
@@ -53,7 +53,7 @@ def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int
         modality="expression",
         bundle=bundle.reference,
         bundle_sha256=bundle.sha256,
-        label=max(probabilities, key=probabilities.__getitem__),
+        label=max(probabilities, key=probabilities.__getitem__) if scope >= LOW_SCOPE else None,
         probabilities=probabilities,
         in_scope=scope,
         leaves=bundle.leaves,

@@ -41,6 +41,7 @@ CLASSES = ("ALL", "AML", "APL")
 SHARES = {"anc": "anc_percent", "lymphocytes": "lymphocytes_percent", "monocytes": "monocytes_percent"}
 FULL = 12  # values from which the model of complete panels speaks; below it, the one that was taught to miss values
 SCOPE = "scope.json"
+LOW_SCOPE = 0.5  # below it no label: children, healthy people, values that do not go together
 
 
 def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str], None] | None = None) -> Finding:
@@ -71,7 +72,7 @@ def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str
         modality="labs",
         bundle=bundle.reference,
         bundle_sha256=bundle.sha256,
-        label=max(said, key=said.__getitem__),
+        label=max(said, key=said.__getitem__) if in_scope >= LOW_SCOPE else None,
         probabilities=said,
         in_scope=in_scope,
         leaves=bundle.leaves,

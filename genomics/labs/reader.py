@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from genomics.tables import MISSING, Table, decode, read_bytes, read_table, to_n
 from ml.findings import InputRejected, QualityFlag
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MIN_ANALYTES = 3  # with WBC among them
@@ -60,7 +62,8 @@ class LabPanels:
                 + (" …" if len(self.ids) > 5 else "."),
                 remedy="Name one of them.",
             )
-        return replace(self, ids=(panel,), values=(self.values[self.ids.index(panel)],))
+        one = replace(self, ids=(panel,), values=(self.values[self.ids.index(panel)],))
+        return replace(one, flags=_flags(one))
 
     def each(self) -> list[LabPanels]:
         return [self.only(panel) for panel in self.ids]
@@ -68,11 +71,20 @@ class LabPanels:
 
 @dataclass
 class _Found:
-    """Values of the panels as they are found, and what is kept but not used."""
+    """Values of the panels as they are found, what is kept but not used, and the first fault of each bad panel."""
 
     values: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     places: dict[tuple[str, str], str] = field(default_factory=dict)
     unused: set[str] = field(default_factory=set)
+    refused: dict[str, InputRejected] = field(default_factory=dict)
+
+    @contextmanager
+    def panel(self, panel: str) -> Iterator[dict[str, float]]:
+        """The panel's values. A fault inside is that panel's alone: kept, not raised."""
+        try:
+            yield self.values[panel]
+        except InputRejected as fault:
+            self.refused.setdefault(panel, fault)
 
     def add(self, panel: str, analyte: Analyte, value: float, place: str) -> None:
         if (panel, analyte.key) in self.places:
@@ -91,33 +103,45 @@ class _Found:
 def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Read ``source`` (CSV, TSV or JSON) and write ``labs.json`` to ``target_dir``.
 
-    Options: ``sample`` or ``row`` (take this panel), ``many`` (true: several panels are welcome).
-    Returns {panels, analytes, unused, flags}. Raises InputRejected.
+    Options: ``sample`` or ``row`` (take this panel), ``many`` (true: several panels are welcome), ``keep_going`` (true:
+    leave out the panels that have a fault of their own).
+    Returns {panels, refused, analytes, unused, flags}. Raises InputRejected.
     """
     text = decode(read_bytes(source), source.name)
     found = _from_json(text, source.name) if text.lstrip()[:1] in ("{", "[") else _from_table(read_table(source))
-    panels = LabPanels(tuple(found.values), tuple(found.values.values()), tuple(sorted(found.unused)))
-    wanted = options.get("sample", options.get("row"))
-    if wanted is not None:
-        panels = panels.only(str(wanted))
-    elif len(panels.ids) > 1 and not options.get("many"):
-        raise InputRejected(
-            "several_panels",
-            place=source.name,
-            problem=f"The file has {len(panels.ids)} panels; a case takes one.",
-            remedy=f"Name it with the option `sample` (for example {panels.ids[0]!r}), or send one panel.",
-        )
+    panels = _choose(LabPanels(tuple(found.values), tuple(found.values.values())), options, source.name)
     for panel, values in zip(panels.ids, panels.values, strict=True):
-        check_enough(values, f"{source.name}, panel {panel}")
+        with found.panel(panel):
+            check_enough(values, f"{source.name}, panel {panel}")
+    refused = {panel: found.refused[panel] for panel in panels.ids if panel in found.refused}
+    if refused and (not options.get("keep_going") or len(refused) == len(panels.ids)):
+        raise next(iter(refused.values()))
+    kept = {panel: found.values[panel] for panel in panels.ids if panel not in refused}
+    panels = LabPanels(tuple(kept), tuple(kept.values()), tuple(sorted(found.unused)))
     panels = replace(panels, flags=_flags(panels))
     said = asdict(panels)
     (target_dir / "labs.json").write_text(json.dumps(said, ensure_ascii=False), "utf-8")
     return {
         "panels": list(panels.ids),
+        "refused": [{"sample": panel, **fault.as_dict()} for panel, fault in refused.items()],
         "analytes": sorted({key for values in panels.values for key in values}),
         "unused": list(panels.unused),
         "flags": said["flags"],
     }
+
+
+def _choose(panels: LabPanels, options: dict[str, Any], name: str) -> LabPanels:
+    wanted = options.get("sample", options.get("row"))
+    if wanted is not None:
+        return panels.only(str(wanted))
+    if len(panels.ids) > 1 and not options.get("many"):
+        raise InputRejected(
+            "several_panels",
+            place=name,
+            problem=f"The file has {len(panels.ids)} panels; a case takes one.",
+            remedy=f"Name it with the option `sample` (for example {panels.ids[0]!r}), or send one panel.",
+        )
+    return panels
 
 
 def load_canonical(target_dir: Path) -> LabPanels:
@@ -133,7 +157,7 @@ def check_enough(values: dict[str, float], place: str) -> None:
         raise InputRejected(
             "insufficient",
             place=place,
-            problem=f"{len(used)} usable values ({', '.join(used) or 'none'}); needed are the white cells and two more.",
+            problem=f"{len(used)} usable values ({', '.join(used) or 'none'}); the white cells and two more are needed.",
             remedy="Add values of the blood count, coagulation or LDH, each with its unit.",
         )
 
@@ -201,10 +225,20 @@ def _read_wide(table: Table, found: _Found) -> None:
                 problem=f"The id {panel!r} is there twice.",
                 remedy="Give every row its own id.",
             )
-        found.values[panel] = {}
-        for k, (unit, candidates) in known.items():
-            if cells[k].lower() in MISSING:
-                continue
+        with found.panel(panel):
+            _read_row(table, found, panel, known, (number, cells))
+
+
+def _read_row(
+    table: Table,
+    found: _Found,
+    panel: str,
+    known: dict[int, tuple[str | None, list[Analyte]]],
+    row: tuple[int, list[str]],
+) -> None:
+    number, cells = row
+    for k, (unit, candidates) in known.items():
+        if cells[k].lower() not in MISSING:
             place = f"{table.name}, line {number}"
             value = _number(cells[k], table.header[k], place, table)
             place = f"{place}, column {table.header[k]!r}"
@@ -231,14 +265,14 @@ def _read_long(table: Table, found: _Found, name: int, value: int, unit: int | N
     for number, cells in table.rows():
         place = f"{table.name}, line {number}"
         panel = cells[id_column] if id_column is not None else "1"
-        found.values[panel].update({})
         candidates = _by_code(cells[name]) or by_name(cells[name])
-        if not candidates:
-            found.unused.add(cells[name])
-        elif cells[value].lower() not in MISSING:
-            number_ = _number(cells[value], table.header[value], place, table)
-            said = cells[unit] if unit is not None else None
-            found.add(panel, *convert(number_, said, candidates, f"{place} ({cells[name]})"), place)
+        with found.panel(panel):
+            if not candidates:
+                found.unused.add(cells[name])
+            elif cells[value].lower() not in MISSING:
+                measured = _number(cells[value], table.header[value], place, table)
+                said = cells[unit] if unit is not None else None
+                found.add(panel, *convert(measured, said, candidates, f"{place} ({cells[name]})"), place)
 
 
 # --- JSON and FHIR --------------------------------------------------------------------------------------------------
