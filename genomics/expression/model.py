@@ -1,4 +1,4 @@
-"""One sample → one finding: first AML against everything else, then the subtype within, each by ranks of its own panel."""
+"""One sample → one finding: AML against all else, then the subtype within, each by ranks of its own panel."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 MARKERS = Path(__file__).with_name("markers.csv")
 TOP_GENES = 20
-LOW_SCOPE = 0.5
 SURE_LINEAGE = 0.9
 
 
 def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int, str], None] | None = None) -> Finding:
     """The finding of the one sample in ``table`` (``load_canonical``; ``table.only(name)`` where there are several).
 
-    InputRejected (several_samples) for more than one. No label below LOW_SCOPE. ``explanation``: for each step the log-odds of the answer against
-    the runner-up, split exactly into genes.
+    InputRejected (several_samples) for more than one. No label where the sample is out of scope. ``explanation``: for
+    each step the log-odds of the answer against the runner-up, split exactly into genes.
     """
     if len(table.samples) != 1:
         raise InputRejected(
@@ -47,19 +46,19 @@ def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int
         progress(len(ROLES), len(ROLES), "expression: done")
     labels, joint = compose({r: said.p[None] for r, said in says.items()}, {r: h.classes for r, h in heads.items()})
     probabilities = dict(zip(labels, joint[0].tolist(), strict=True))
-    aml = float(says["lineage"].p[1])
+    aml, low = float(says["lineage"].p[1]), float(bundle.manifest["thresholds"]["low_scope"])
     scope = says["lineage"].in_scope * (aml * says["aml"].in_scope + (1 - aml) * says["kind"].in_scope)
     return Finding(
         modality="expression",
         bundle=bundle.reference,
         bundle_sha256=bundle.sha256,
-        label=max(probabilities, key=probabilities.__getitem__) if scope >= LOW_SCOPE else None,
+        label=max(probabilities, key=probabilities.__getitem__) if scope >= low else None,
         probabilities=probabilities,
         in_scope=scope,
         leaves=bundle.leaves,
         training_share=bundle.training_share,
         quality=(*table.flags, *_overlap_flags(says)),
-        reasons=tuple(_reasons(says, aml, scope)),
+        reasons=tuple(_reasons(says, aml, scope, low)),
         explanation=_explanation(says, _way(says)) | {"scale": table.scales[0]},
     )
 
@@ -84,9 +83,9 @@ _QUESTION = {
 }
 
 
-def _reasons(says: dict[str, HeadSays], aml: float, scope: float) -> list[str]:
+def _reasons(says: dict[str, HeadSays], aml: float, scope: float, low: float) -> list[str]:
     reasons = []
-    if scope < LOW_SCOPE:
+    if scope < low:
         reasons.append(f"The profile is unlike those that the model has learned from (in scope: {scope:.2f}).")
     if 1 - SURE_LINEAGE < aml < SURE_LINEAGE:
         reasons.append(

@@ -211,8 +211,12 @@ def save_heads(heads: dict[str, Head], folder: Path) -> None:
 
 
 def class_statistics(table: ExpressionTable, labels: Names) -> dict[str, npt.NDArray[np.float16]]:
-    """Label → mean and standard deviation of log2(value + 1) of each gene: what the synthetic samples are drawn from."""
-    logs = np.log2(table.values + 1)
+    """Label → mean and standard deviation of log2(value + 1): what synthetic samples are drawn from.
+
+    In the order of the gene table, of those genes that ``table`` has.
+    """
+    position = load_genes().position
+    logs = np.log2(table.values[:, np.argsort([position[gene] for gene in table.genes])] + 1)
     out = {}
     for label in sorted(set(labels) - {""}):
         rows = logs[labels == label]

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 BASE = tuple(key for key, analyte in load_analytes().items() if analyte.used)
+
+
+def _rest(c: dict[str, Array]) -> Array:
+    return 100 - c["anc_percent"] - c["lymphocytes_percent"] - c["monocytes_percent"]
+
+
 RATIOS: dict[str, tuple[str, str, Callable[[dict[str, Array]], Array]]] = {  # key → name, unit, from columns of BASE
-    "rest_percent": ("Cells outside the differential (mostly blasts)", "%", lambda c: _rest(c)),
+    "rest_percent": ("Cells outside the differential (mostly blasts)", "%", _rest),
     "rest": ("Cells outside the differential (mostly blasts)", "10*9/L", lambda c: _rest(c) * c["wbc"] / 100),
     "ldh_per_wbc": ("LDH per white cell", "U/10*9", lambda c: c["ldh"] / (c["wbc"] + 1)),
     "platelets_per_wbc": ("Platelets per white cell", "1", lambda c: c["platelets"] / (c["wbc"] + 1)),
@@ -41,13 +47,13 @@ CLASSES = ("ALL", "AML", "APL")
 SHARES = {"anc": "anc_percent", "lymphocytes": "lymphocytes_percent", "monocytes": "monocytes_percent"}
 FULL = 12  # values from which the model of complete panels speaks; below it, the one that was taught to miss values
 SCOPE = "scope.json"
-LOW_SCOPE = 0.5  # below it no label: children, healthy people, values that do not go together
 
 
 def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str], None] | None = None) -> Finding:
     """The finding of the one panel in ``panels`` (``load_canonical``; ``panels.only(id)`` where there are several).
 
-    InputRejected (several_panels, insufficient). ``explanation``: exact SHAP contributions to the log-odds of the answer
+    InputRejected (several_panels, insufficient). No label where the panel is out of scope: a child's, a healthy
+    person's, values that do not go together. ``explanation``: exact SHAP contributions to the log-odds of the answer
     against the runner-up (Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9).
     """
     if len(panels.ids) != 1:
@@ -72,7 +78,7 @@ def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str
         modality="labs",
         bundle=bundle.reference,
         bundle_sha256=bundle.sha256,
-        label=max(said, key=said.__getitem__) if in_scope >= LOW_SCOPE else None,
+        label=max(said, key=said.__getitem__) if in_scope >= bundle.manifest["thresholds"]["low_scope"] else None,
         probabilities=said,
         in_scope=in_scope,
         leaves=bundle.leaves,
@@ -84,7 +90,7 @@ def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str
 
 
 def features(values: dict[str, float]) -> Array:
-    """(FEATURES,) in canonical units, NaN where missing; a count or a share of a cell is computed where WBC allows it."""
+    """(FEATURES,) in canonical units, NaN where missing; counts and shares of cells are computed where WBC allows it."""
     full = {**values, **derived(values)}
     return with_ratios(np.array([[full.get(key, np.nan) for key in BASE]], dtype=np.float64))[0]
 
@@ -93,10 +99,6 @@ def with_ratios(X: Array) -> Array:
     """(n, BASE) → (n, FEATURES)."""
     columns = {key: X[:, k] for k, key in enumerate(BASE)}
     return np.column_stack([X, *(make(columns) for _, _, make in RATIOS.values())])
-
-
-def _rest(c: dict[str, Array]) -> Array:
-    return 100 - c["anc_percent"] - c["lymphocytes_percent"] - c["monocytes_percent"]
 
 
 def derived(values: dict[str, float]) -> dict[str, float]:

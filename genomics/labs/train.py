@@ -253,7 +253,7 @@ def _manifest(labs: LabSet, temperature: dict[str, float]) -> dict[str, Any]:
             "missing": "left to the trees; counts from shares",
         },
         "calibration": {"temperature": temperature},
-        "thresholds": {"min_analytes": 3},
+        "thresholds": {"min_analytes": 3, "low_scope": 0.5},
         "in_scope": {"method": "reference intervals, age, Mahalanobis distance of log values"},
         "data": [DATA_LABS],
         "licence": "research use",
