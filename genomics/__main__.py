@@ -74,8 +74,8 @@ def predict(said: argparse.Namespace, bundle: Bundle) -> int:
             continue
         for name, finding in answered.findings:
             show(name, finding, as_json=said.json)
-        for fault in answered.refused:
-            print(fault, file=sys.stderr)
+        for bad in answered.refused:
+            print(bad, file=sys.stderr)
         refused += len(answered.refused)
     return 2 if refused else 0
 

@@ -71,7 +71,7 @@ def evaluate(bundle: Bundle, data: Path, labels: Path | None, options: dict[str,
 
 
 def _sources(bundle: Bundle, data: Path, labels: Path | None) -> list[tuple[Path, Path]]:
-    """(data file, label file) pairs of ``data``: itself, or the two cohorts of a folder laid out like the training set."""
+    """(data file, label file) pairs: ``data`` itself, or the cohorts of a folder laid out like the training set."""
     if not data.is_dir():
         return [(data, labels or data)]
     folders = [data, data / "expression"] if bundle.name == "expression" else []

@@ -1,6 +1,6 @@
 """Synthetic expression tables and lab panels for demonstration and tests: drawn from class statistics, of no patient.
 
-They are of the kind that the bundles have learned from, and a little more typical than real ones; they are no evidence
+They are of the kind that the bundles have learned from, and more typical than real ones; they are no evidence
 of anything. Every file says SYNTHETIC in its first line and in its sample's name. The same label and seed give the same
 bytes.
 """
@@ -27,7 +27,7 @@ Array = npt.NDArray[np.float64]
 
 NOTE = "# SYNTHETIC {what}, drawn by Marrow for demonstration; not of a patient"
 READS = 20_000_000
-TYPICAL = 0.3  # share of a class's variance that the samples have
+TYPICAL, TYPICAL_LABS = 0.3, 0.03  # share of a class's variance; more, and labs are as often mistaken as real ones
 COMMON_DISPERSION = 0.1  # of genes for which the class has no statistics
 DIFFERENTIAL = tuple(SHARES.values())
 MOST_COUNTED = 98.0  # %: the differential leaves a little to other cells
@@ -121,7 +121,7 @@ def _to_cpm(reads: Array, usual: Array) -> Array:
 def _panel(bundle: Bundle, label: str, rng: np.random.Generator) -> dict[str, float]:
     """Values in canonical units; counts of cells follow from their shares and the white cells."""
     said: dict[str, Any] = bundle.read_json("statistics.json")[label]
-    spread = np.linalg.cholesky(TYPICAL * np.array(said["covariance"]) + 1e-3 * np.eye(len(BASE)))
+    spread = np.linalg.cholesky(TYPICAL_LABS * np.array(said["covariance"]) + 1e-3 * np.eye(len(BASE)))
     drawn = np.expm1(np.array(said["mean"]) + spread @ rng.standard_normal(len(BASE)))
     values = dict(zip(BASE, drawn.tolist(), strict=True))
     counted = sum(max(values[key], 0.0) for key in DIFFERENTIAL)

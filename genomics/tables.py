@@ -1,4 +1,4 @@
-"""Foreign text tables, read with bounds: gzip, encodings, delimiters and decimal marks, and where exactly one is bad."""
+"""Foreign text tables, read with bounds: gzip, encodings, delimiters, decimal marks, and where exactly one is bad."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from genomics.expression.data import (
     ALL_FILE,
     AML_FILE,
     BLURRED,
+    LINEAGE_ONLY,
     OTHER_AML,
     OTHER_B,
     RAW_FILE,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Array = npt.NDArray[np.float64]
-Names = npt.NDArray[np.object_]
+Rows = npt.NDArray[np.int64]
 
 VERSION = "1.0.0"
 FILES = (ALL_FILE, AML_FILE, RAW_FILE, "all_labels.csv", "aml_labels_and_labs.csv")
@@ -79,12 +81,17 @@ LEAVES = {
 LIMITS = [
     "The normal samples are sorted T and B cells and marrow stroma, not healthy marrow.",
     "All AML samples are of one study (TCGA-LAML): the lineage of AML of another laboratory is not measured.",
-    "T-ALL is learned from 20 samples of one study; the T-ALL of Cohort 7/8 count little, because their batch correction "
-    "has made B- and T-cell genes as high as in B-ALL. Held out, none of them is recognised.",
+    (
+        "T-ALL is learned from 20 samples of one study; the T-ALL of Cohort 7/8 count little, because their batch "
+        "correction has made B- and T-cell genes as high as in B-ALL. Held out, none of them is recognised."
+    ),
     "GSE228632 is labelled B-ALL; four of its samples carry T-cell antigens and lack CD19.",
     "T-ALL is one label; ETP-ALL and the molecular subtypes of T-ALL are not told apart.",
     "Samples with few blasts look like normal marrow, and may look like AML.",
-    "BCR::ABL1-like, BCR::ABL1 and part of DUX4-r are often taken for another B-ALL; confirm by FISH, PCR or fusion calling.",
+    (
+        "BCR::ABL1-like, BCR::ABL1 and part of DUX4-r are often taken for another B-ALL; "
+        "confirm by FISH, PCR or fusion calling."
+    ),
     "NUTM1-r (2 samples) is part of 'B-ALL other'; NUP98-r, MR/complex and BCR::ABL1 AML are part of 'AML other'.",
     "MPAL is not a label.",
 ]
@@ -105,18 +112,17 @@ def train(data: Path, out: Path, *, seed: int, oof: Path | None = None) -> Bundl
     held = cross_validate(samples, seed)
     by_cohort = leave_cohort_out(samples, raw, seed)
     heads = _final_heads(samples, raw, held, by_cohort, seed)
-    labels, p, scope, rows = _out_of_fold(heads, held, samples)
-    y = np.array([labels.index(label) for label in samples.label[rows]])
+    said = _out_of_fold(heads, held)
     if oof:
-        write_oof(oof, samples, rows, labels, p, scope)
+        write_oof(oof, samples, said)
     folder = out / "expression" / VERSION
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     save_heads(heads, folder)
     save_file(_statistics(cohorts), folder / STATISTICS)
-    manifest = _manifest(heads, labels, seed) | {
-        "metrics": _metrics(samples, rows, labels, p, y, scope, heads, raw, by_cohort),
-        "baselines": _baselines(samples, held, rows),
+    manifest = _manifest(heads, said.labels) | {
+        "metrics": _metrics(samples, said, heads, raw, by_cohort),
+        "baselines": _baselines(samples, held, said.rows),
         "trained": {
             "command": f"python -m genomics train expression --data DATA --out ml/bundles --seed {seed}",
             "seed": seed,
@@ -147,16 +153,23 @@ def _final_heads(
         elif role in ("kind", "b_all"):  # and so are raw counts
             alike = np.concatenate([alike, similarity(raw[role], head.centroids)])
         temperature = fit_temperature(scores, y)
-        # the lineage is never sharpened: one study holds all AML, one the clean T-ALL; their margins say little of others
+        # the lineage is never sharpened: one study holds all AML, one the clean T-ALL; their margins flatter
         temperature = max(temperature, 1.0) if role in ("lineage", "kind") else temperature
         heads[role] = finish(head, temperature, fit_scope(head, of_role, alike, seed))
     return heads
 
 
-def _out_of_fold(
-    heads: dict[str, Head], held: HeldOut, samples: Samples
-) -> tuple[tuple[str, ...], Array, Array, npt.NDArray[np.int64]]:
-    """(labels, p (n, labels), in-scope (n,), rows): the calibrated composition of what the folds said of their held-out rows."""
+@dataclass(frozen=True)
+class Said:
+    """What the folds said of their held-out ``rows``, calibrated and composed: ``p`` (n, labels), ``scope`` (n,)."""
+
+    labels: tuple[str, ...]
+    p: Array
+    scope: Array
+    rows: Rows
+
+
+def _out_of_fold(heads: dict[str, Head], held: HeldOut) -> Said:
     rows = np.flatnonzero(np.isfinite(held.alike["lineage"]))
     p, scope = {}, {}
     for role, head in heads.items():
@@ -167,23 +180,22 @@ def _out_of_fold(
         scope[role] = np.where(judged[:, 0], alike, 1.0)
     aml = p["lineage"][:, 1]
     labels, joint = compose(p, {role: head.classes for role, head in heads.items()})
-    return labels, joint, scope["lineage"] * (aml * scope["aml"] + (1 - aml) * scope["kind"]), rows
+    return Said(labels, joint, scope["lineage"] * (aml * scope["aml"] + (1 - aml) * scope["kind"]), rows)
 
 
-def write_oof(
-    path: Path, samples: Samples, rows: npt.NDArray[np.int64], labels: tuple[str, ...], p: Array, scope: Array
-) -> None:
+def write_oof(path: Path, samples: Samples, said: Said) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     told = {"id": samples.id, "group": samples.group, "cohort": samples.cohort, "y": samples.label}
-    frame = pd.DataFrame({name: column[rows] for name, column in told.items()} | {"in_scope": scope})
-    pd.concat([frame, pd.DataFrame(p, columns=[f"p:{label}" for label in labels])], axis=1).to_csv(path, index=False)
+    frame = pd.DataFrame({name: column[said.rows] for name, column in told.items()} | {"in_scope": said.scope})
+    p = pd.DataFrame(said.p, columns=[f"p:{label}" for label in said.labels])
+    pd.concat([frame, p], axis=1).to_csv(path, index=False)
 
 
 def _statistics(cohorts: tuple[Cohort, ...]) -> dict[str, npt.NDArray[np.float16]]:
     return {name: array for cohort in cohorts for name, array in class_statistics(cohort.table, cohort.label).items()}
 
 
-def _manifest(heads: dict[str, Head], labels: tuple[str, ...], seed: int) -> dict[str, Any]:
+def _manifest(heads: dict[str, Head], labels: tuple[str, ...]) -> dict[str, Any]:
     leaves = label_leaves()
     shares = {role: np.array([head.share]) for role, head in heads.items()}
     share = dict(zip(labels, compose(shares, {r: h.classes for r, h in heads.items()})[1][0].tolist(), strict=True))
@@ -201,84 +213,71 @@ def _manifest(heads: dict[str, Head], labels: tuple[str, ...], seed: int) -> dic
         "calibration": {"temperature": {role: head.temperature for role, head in heads.items()}},
         "thresholds": {"min_overlap": heads["lineage"].min_overlap, "low_scope": 0.5},
         "in_scope": {
-            "method": "correlation of ranks with the nearest class centroid; logistic, held-out samples against shuffled",
+            "method": (
+                "correlation of ranks with the nearest class centroid; logistic, held-out samples against shuffled"
+            ),
             **{role: head.scope for role, head in heads.items()},
         },
         "data": [DATA_ALL, DATA_AML, DATA_RAW, GENES],
         "licence": "research use",
-        "intended_use": "A second opinion on lineage and molecular subtype of suspected acute leukaemia, from bulk RNA-seq of "
-        "blood or marrow at diagnosis. Not for follow-up samples, not for measurable residual disease, not alone.",
+        "intended_use": "A second opinion on lineage and molecular subtype of suspected acute leukaemia, from bulk "
+        "RNA-seq of blood or marrow at diagnosis. Not for follow-up samples, not for measurable residual disease, not "
+        "alone.",
         "limits": LIMITS,
     }
 
 
 def _metrics(
-    samples: Samples,
-    rows: npt.NDArray[np.int64],
-    labels: tuple[str, ...],
-    p: Array,
-    y: npt.NDArray[np.int64],
-    scope: Array,
-    heads: dict[str, Head],
-    raw: dict[str, Array],
-    by_cohort: dict[str, dict[str, Any]],
+    samples: Samples, said: Said, heads: dict[str, Head], raw: dict[str, Array], by_cohort: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    group = samples.group[rows]
-    out = {"all labels": _part(np.ones(len(y), bool), labels, p, y, group, "GEO ALL and normal cohorts, TCGA-LAML")}
-    known = (samples.lineage[rows] != "AML") & ~np.isin(samples.label[rows], ["Normal", OTHER_B])
-    counts = pd.Series(samples.label[rows]).map(pd.Series(samples.label[rows]).value_counts()).to_numpy()
-    aml = (samples.lineage[rows] == "AML") & np.isin(
-        samples.label[rows], [a for a in labels if counts_of(samples, a) >= 5]
-    )
-    all13 = known & (counts >= 7)
-    out["ALL subtypes, 13 classes"] = _part(all13, labels, p, y, group, "GSE227832, Cohort 7/8", only=True)
-    clean = all13 & (samples.cohort[rows] != BLURRED)
-    out["ALL subtypes, 13 classes, without Cohort 7/8"] = _part(clean, labels, p, y, group, "GSE227832", only=True)
-    out["AML genetic subtypes, 7 classes"] = _part(
-        aml & (samples.label[rows] != OTHER_AML), labels, p, y, group, "TCGA-LAML", only=True
-    )
-    for cohort, said in by_cohort.items():
-        p_aml = softmax(said["lineage"]["logits"] / heads["lineage"].temperature, axis=1)[:, 1]
+    out = _by_label(samples, said)
+    for cohort, of_cohort in by_cohort.items():
+        p_aml = softmax(of_cohort["lineage"]["logits"] / heads["lineage"].temperature, axis=1)[:, 1]
         out[f"lineage, {cohort} held out"] = {
-            "data": cohort + (", raw counts" if cohort == "GSE228632" else ""),
+            "data": cohort + (", raw counts" if cohort == LINEAGE_ONLY else ""),
             "split": "leave one cohort out",
             "n": len(p_aml),
             "called_aml": int((p_aml > 0.5).sum()),
             "largest_p_aml": float(p_aml.max()),
-            **{f"called_{kind}": int((said["kind"]["called"] == kind).sum()) for kind in heads["kind"].classes},
+            **{f"called_{kind}": int((of_cohort["kind"]["called"] == kind).sum()) for kind in heads["kind"].classes},
         }
     antigens = t_over_b(raw["kind"], heads["kind"].genes) > CONFLICT
-    called_t = by_cohort["GSE228632"]["kind"]["called"] == "T-ALL"
-    out["lineage, GSE228632 held out"]["antigens_of_T_lineage"] = int(antigens.sum())
-    out["lineage, GSE228632 held out"]["called_T-ALL_against_antigens"] = int((called_t & ~antigens).sum())
-    out["in scope"] = _scope_figures(heads, samples, raw, scope)
+    called_t = by_cohort[LINEAGE_ONLY]["kind"]["called"] == "T-ALL"
+    out[f"lineage, {LINEAGE_ONLY} held out"]["antigens_of_T_lineage"] = int(antigens.sum())
+    out[f"lineage, {LINEAGE_ONLY} held out"]["called_T-ALL_against_antigens"] = int((called_t & ~antigens).sum())
+    out["in scope"] = _scope_figures(heads, raw, said.scope)
     return out
 
 
-def counts_of(samples: Samples, label: str) -> int:
-    return int((samples.label == label).sum())
+def _by_label(samples: Samples, said: Said) -> dict[str, Any]:
+    """The reports by label: of all held-out rows, and of the parts that others report."""
+    label, lineage, cohort = (of[said.rows] for of in (samples.label, samples.lineage, samples.cohort))
+    count = pd.Series(label).map(pd.Series(label).value_counts()).to_numpy()
+    all13 = (lineage != "AML") & ~np.isin(label, ["Normal", OTHER_B]) & (count >= 7)
+    aml = (lineage == "AML") & (label != OTHER_AML) & (count >= 5)
+    parts = {
+        "ALL subtypes, 13 classes": (all13, "GSE227832, Cohort 7/8"),
+        "ALL subtypes, 13 classes, without Cohort 7/8": (all13 & (cohort != BLURRED), "GSE227832"),
+        "AML genetic subtypes, 7 classes": (aml, "TCGA-LAML"),
+    }
+    out = {"all labels": _part(samples, said, np.ones(len(label), bool), "GEO ALL and normal cohorts, TCGA-LAML")}
+    return out | {name: _part(samples, said, keep, data, only=True) for name, (keep, data) in parts.items()}
 
 
 def _part(
-    keep: npt.NDArray[np.bool_],
-    labels: tuple[str, ...],
-    p: Array,
-    y: npt.NDArray[np.int64],
-    group: Names,
-    data: str,
-    *,
-    only: bool = False,
+    samples: Samples, said: Said, keep: npt.NDArray[np.bool_], data: str, *, only: bool = False
 ) -> dict[str, Any]:
     """The report of a part of the rows; ``only``: among the labels that occur in it, p renormalised."""
-    use = np.unique(y[keep]) if only else np.arange(len(labels))
-    part = p[keep][:, use] / p[keep][:, use].sum(axis=1, keepdims=True)
-    truth = np.searchsorted(use, y[keep])
-    named = tuple(labels[k] for k in use)
+    y = np.array([said.labels.index(label) for label in samples.label[said.rows]])
+    use = np.unique(y[keep]) if only else np.arange(len(said.labels))
+    part = said.p[keep][:, use] / said.p[keep][:, use].sum(axis=1, keepdims=True)
+    named = tuple(said.labels[k] for k in use)
     split = "5-fold, grouped by patient" + (", among the classes named" if only else "")
-    return {"data": data, "split": split} | metrics_report(part, truth, named, group[keep])
+    group = samples.group[said.rows][keep]
+    return {"data": data, "split": split} | metrics_report(part, np.searchsorted(use, y[keep]), named, group)
 
 
-def _scope_figures(heads: dict[str, Head], samples: Samples, raw: dict[str, Array], scope: Array) -> dict[str, Any]:
+def _scope_figures(heads: dict[str, Head], raw: dict[str, Array], scope: Array) -> dict[str, Any]:
     rng = np.random.default_rng(1)
 
     def score(ranks: dict[str, Array]) -> Array:
@@ -300,7 +299,7 @@ def _scope_figures(heads: dict[str, Head], samples: Samples, raw: dict[str, Arra
     }
 
 
-def _baselines(samples: Samples, held: HeldOut, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+def _baselines(samples: Samples, held: HeldOut, rows: Rows) -> dict[str, Any]:
     out = {}
     for role in ("b_all", "aml"):
         truth = samples.role_label[role][rows]

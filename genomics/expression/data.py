@@ -107,7 +107,7 @@ def write_gene_table(data: Path, target: Path = GENE_TABLE) -> None:
     by_symbol = {name: gene for gene, name in once[~once.duplicated(keep=False)].items()}
     symbols = [RENAMED.get(s, s) for s in pd.read_csv(folder / AML_FILE, nrows=0).columns]
     aml = [str(by_symbol[s]) for s in symbols if s in by_symbol]
-    reference = np.power(10.0, matrix).sub(1).median(axis=1).round(3)
+    reference = (10.0**matrix - 1).median(axis=1).round(3)
     columns = ["ensembl_id", "symbol", "length", "all_panel", "aml_panel", "reference_cpm"]
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

@@ -1,7 +1,7 @@
 """The genes that the models use: Ensembl id, symbol, length, panel; and what other tables call them.
 
-``genes.csv.gz`` is derived from the public Ensembl 103 annotation, restricted to the two panels; ``reference_cpm`` is the
-median over the ALL cohorts, a class statistic that the scale detection leans on.
+``genes.csv.gz`` is derived from the public Ensembl 103 annotation, restricted to the two panels; ``reference_cpm`` is
+the median over the ALL cohorts, a class statistic that the scale detection leans on.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FOREIGN = (
 
 @dataclass(frozen=True)
 class Genes:
-    """Parallel over the panel genes: ids, symbols (``""`` where none), length (bp), reference CPM (NaN where unknown)."""
+    """Parallel over the panel genes: ids, symbols (``""`` if none), length (bp), reference CPM (NaN if unknown)."""
 
     ids: tuple[str, ...]
     symbols: tuple[str, ...]

@@ -111,7 +111,7 @@ def listen(head: Head, table: ExpressionTable) -> HeadSays:
 
 
 def contributions(says: HeadSays, answer: int, rival: int) -> tuple[Array, float]:
-    """The log-odds of ``answer`` against ``rival`` as (contribution of each gene (g,), intercept); their sum is exact."""
+    """The log-odds of ``answer`` against ``rival``: (contribution of each gene (g,), intercept), whose sum it is."""
     head = says.head
     each = (head.weight[answer] - head.weight[rival]) * np.nan_to_num(says.ranks - head.mean) / head.temperature
     return each, float(head.bias[answer] - head.bias[rival]) / head.temperature
@@ -129,7 +129,7 @@ def t_over_b(ranks: Array, genes: tuple[str, ...]) -> Array:
 
 def compose(p: dict[str, Array], classes: dict[str, tuple[str, ...]]) -> tuple[tuple[str, ...], Array]:
     """(labels, their probabilities (n, labels)) from those of every head (n, k): the product along the way down."""
-    parts = {}
+    parts: dict[str, Array] = {}
     for role, way in (("kind", p["lineage"][:, :1]), ("aml", p["lineage"][:, 1:])):
         parts |= {name: way[:, 0] * p[role][:, k] for k, name in enumerate(classes[role])}
     b_all = parts.pop("B-ALL")
@@ -152,4 +152,4 @@ def _read_heads(heads: Path, weights: Path, sha256: str) -> dict[str, Head]:  # 
 def make_head(name: str, facts: dict[str, Any], tensors: dict[str, Array]) -> Head:
     arrays = {part: tensors[f"{name}.{part}"] for part in ("weight", "bias", "mean", "centroids")}
     lists = {part: tuple(facts[part]) for part in ("classes", "share", "genes")}
-    return Head(name=name, **{**facts, **lists}, **arrays)
+    return Head(**{**facts, **lists, **arrays, "name": name})

@@ -27,7 +27,7 @@ COUNTER_ROWS = ("__", "N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguou
 
 @dataclass(frozen=True)
 class Raw:
-    """``values`` (g, n): panel genes × samples as sent; ``facts`` of each sample; ``refused``: sample → its first fault."""
+    """``values`` (g, n): panel genes × samples as sent; ``refused``: sample → its first fault."""
 
     samples: list[str]
     genes: list[str]
@@ -48,7 +48,7 @@ class Raw:
 
 
 def parse(text: Table, options: dict[str, Any]) -> tuple[str, Raw]:
-    """(orientation, what was read). ``options`` as for ``canonicalise``; of a file only the samples wanted are parsed."""
+    """(orientation, what was read). ``options`` as for ``canonicalise``; only the samples wanted are parsed."""
     oriented = _orientation(text)
     return oriented, (_by_gene if oriented == "genes_x_samples" else _by_sample)(text, options)
 
@@ -118,10 +118,18 @@ class _Counter:
         self.unlogged += np.expm1(np.outer(np.minimum(values, LARGEST_LOG), LOG_BASES))
 
     def facts(self, samples: list[str]) -> list[SampleFacts]:
-        columns = (self.total, self.largest, self.smallest, self.positive, self.whole)
         return [
-            SampleFacts(s, self.genes, *(c[k].item() for c in columns), tuple(self.unlogged[k].tolist()))
-            for k, s in enumerate(samples)
+            SampleFacts(
+                name=name,
+                genes=self.genes,
+                total=float(self.total[k]),
+                largest=float(self.largest[k]),
+                smallest=float(self.smallest[k]),
+                positive=int(self.positive[k]),
+                whole=int(self.whole[k]),
+                unlogged=tuple(self.unlogged[k].tolist()),
+            )
+            for k, name in enumerate(samples)
         ]
 
 

@@ -1,7 +1,8 @@
 """On which scale a sample is: stated by the sender, or found from the sample alone (so that a batch changes nothing).
 
 Counts are whole numbers. Logarithms are small; their base is the one whose sum over the panel is nearest to what is
-usual. Per-length units (TPM, FPKM) are told from CPM by how the values depend on gene length, beside a reference profile.
+usual. Per-length units (TPM, FPKM) are told from CPM by how the values depend on gene length, beside a usual
+profile.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _find_base(values: Array, position: npt.NDArray[np.int64], facts: SampleFact
 
 
 def _length_slope(linear: Array, position: npt.NDArray[np.int64]) -> float:
-    """The slope of log(value / reference CPM) on log(gene length): near 0 for CPM, near −1 per length. NaN if unknown."""
+    """The slope of log(value / reference CPM) on log(gene length): 0 for CPM, near −1 per length. NaN if unknown."""
     genes = load_genes()
     usual, length = genes.reference_cpm[position], genes.length[position]
     use = (usual > EXPRESSED) & (linear > 0)

@@ -64,10 +64,10 @@ class Analyte:
 def load_analytes() -> dict[str, Analyte]:
     rows: dict[str, dict[str, Any]] = tomllib.loads(TABLE.read_text("utf-8"))
     tuples = {"loinc", "plausible", "names", "reference", "only_units"}
-    return {
-        key: Analyte(key=key, **{k: tuple(v) if k in tuples else v for k, v in row.items()})
-        for key, row in rows.items()
+    facts: dict[str, dict[str, Any]] = {
+        key: {"key": key, **{k: tuple(v) if k in tuples else v for k, v in row.items()}} for key, row in rows.items()
     }
+    return {key: Analyte(**row) for key, row in facts.items()}
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +115,7 @@ def by_name(name: str) -> list[Analyte]:
 
 
 def convert(value: float, unit: str | None, candidates: list[Analyte], place: str) -> tuple[Analyte, float]:
-    """(analyte, value in its unit). Rejects a missing, unknown or wrong unit and an implausible value; never guesses."""
+    """(analyte, value in its unit). Rejects a missing, unknown or wrong unit, an implausible value; never guesses."""
     name = candidates[0].name
     if not unit:
         bare = [a for a in candidates if a.bare_unit]

@@ -90,7 +90,7 @@ def predict(panels: LabPanels, bundle: Bundle, progress: Callable[[int, int, str
 
 
 def features(values: dict[str, float]) -> Array:
-    """(FEATURES,) in canonical units, NaN where missing; counts and shares of cells are computed where WBC allows it."""
+    """(FEATURES,) in canonical units, NaN where missing; counts and shares of cells are computed where WBC allows."""
     full = {**values, **derived(values)}
     return with_ratios(np.array([[full.get(key, np.nan) for key in BASE]], dtype=np.float64))[0]
 

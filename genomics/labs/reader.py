@@ -157,7 +157,7 @@ def check_enough(values: dict[str, float], place: str) -> None:
         raise InputRejected(
             "insufficient",
             place=place,
-            problem=f"{len(used)} usable values ({', '.join(used) or 'none'}); the white cells and two more are needed.",
+            problem=f"{len(used)} usable values ({', '.join(used) or 'none'}); white cells and two more are needed.",
             remedy="Add values of the blood count, coagulation or LDH, each with its unit.",
         )
 

@@ -49,8 +49,8 @@ def judge_scope(values: dict[str, float], row: Array, scope: dict[str, Any]) -> 
     if len(abnormal) < min(len(OF_ABNORMAL), len(given) / 2):
         score *= OF_ABNORMAL[len(abnormal)]
         reasons.append(
-            f"{len(abnormal) or 'None'} of the values is outside the adult reference interval; the model has never seen "
-            "healthy people, and names a leukaemia whatever it is given."
+            f"{len(abnormal) or 'None'} of the values is outside the adult reference interval; the model has never "
+            "seen healthy people, and names a leukaemia whatever it is given."
         )
     age = values.get("age")
     if age is None:

@@ -71,8 +71,10 @@ FOLDS = 5
 ALWAYS = ("wbc",)
 TCGA_VALUES = ("age", "wbc", "platelets", "monocytes_percent", "monocytes")
 LIMITS = [
-    "Trained on adults of two French centres with acute leukaemia: it has never seen a healthy person, a chronic leukaemia "
-    "or a reactive count, and names one of three leukaemias whatever it is given.",
+    (
+        "Trained on adults of two French centres with acute leukaemia: it has never seen a healthy person, a chronic "
+        "leukaemia or a reactive count, and names one of three leukaemias whatever it is given."
+    ),
     "Of 679 patients 13 were younger than 18: no use for children.",
     "Shares of ALL, AML and APL differ between the centres; recalibrate for a site before use.",
     "Routine labs say little of subtypes: ALL, AML and APL are all that is told apart. MPAL is not a label.",
@@ -94,7 +96,7 @@ def load_labs(data: Path) -> LabSet:
     for k, key in enumerate(BASE):
         if key.endswith("_percent") and key != "pt_percent":
             X[X[:, k] > 100, k] = np.nan
-    y = frame["Response"].map({name: k for k, name in enumerate(CLASSES)}).to_numpy(dtype=np.int64)
+    y = np.array([CLASSES.index(name) for name in frame["Response"]], dtype=np.int64)
     return LabSet(X, y, frame["centre"].to_numpy(dtype=object))
 
 
@@ -257,8 +259,8 @@ def _manifest(labs: LabSet, temperature: dict[str, float]) -> dict[str, Any]:
         "in_scope": {"method": "reference intervals, age, Mahalanobis distance of log values"},
         "data": [DATA_LABS],
         "licence": "research use",
-        "intended_use": "A hint at ALL, AML or APL from routine labs of an adult in whom acute leukaemia is suspected, above "
-        "all that APL is not missed. Never to rule leukaemia in or out.",
+        "intended_use": "A hint at ALL, AML or APL from routine labs of an adult in whom acute leukaemia is suspected, "
+        "above all that APL is not missed. Never to rule leukaemia in or out.",
         "limits": LIMITS,
     }
 
@@ -271,7 +273,7 @@ def pairs(data: Path, bundle: Bundle, expression_oof: Path, target: Path) -> Non
     said = pd.read_csv(data / "expression" / "aml_labels_and_labs.csv").set_index("sample")
     names = {"age": "age", "wbc": "wbc", "plt": "platelets", "mono_pct": "monocytes_percent"}
     rows = [
-        {names[k]: float(v) for k, v in row.items() if pd.notna(v)}
+        {names[str(k)]: float(v) for k, v in row.items() if pd.notna(v)}
         for row in said[list(names)].to_dict(orient="records")
     ]
     X = np.array([features(row) for row in rows])
@@ -281,7 +283,7 @@ def pairs(data: Path, bundle: Bundle, expression_oof: Path, target: Path) -> Non
     labs = pd.DataFrame(p, columns=[f"p:labs:{name}" for name in CLASSES], index=said.index)
     labs["in_scope:labs"] = [judge_scope(row, features(row)[: len(BASE)], scope)[0] for row in rows]
     held = pd.read_csv(expression_oof).set_index("id").loc[said.index]
-    renamed = {c: c.replace("p:", "p:expression:", 1) for c in held if c.startswith("p:")} | {
+    renamed = {c: c.replace("p:", "p:expression:", 1) for c in held.columns if c.startswith("p:")} | {
         "in_scope": "in_scope:expression"
     }
     table = pd.concat([held[["y"]], labs, held[list(renamed)].rename(columns=renamed)], axis=1)
