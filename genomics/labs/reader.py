@@ -126,7 +126,7 @@ def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dic
         "refused": [{"sample": panel, **fault.as_dict()} for panel, fault in refused.items()],
         "analytes": sorted({key for values in panels.values for key in values}),
         "unused": list(panels.unused),
-        "flags": said["flags"],
+        "flags": list(said["flags"]),
     }
 
 

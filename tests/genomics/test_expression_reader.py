@@ -185,7 +185,7 @@ def _foreign(ids):
         (_foreign(lambda k: f"ENST{k:011d}.2"), "unknown_id_type", "transcript"),
         (_foreign(lambda k: f"{1000 + k}_at"), "unknown_id_type", "microarray"),
         (_foreign(lambda k: f"Gene{k}"), "unknown_id_type", "not known here"),
-        (table({NAME: {gene: 5 for gene in GENES[:300]}}), "too_few_genes", "60%"),
+        (table({NAME: dict.fromkeys(GENES[:300], 5)}), "too_few_genes", "60%"),
     ],
 )
 def test_what_is_no_table_of_human_genes_is_refused(tmp_path, text, code, word):
@@ -216,7 +216,7 @@ def test_counts_called_logarithms_and_scales_that_are_none(tmp_path):
 
 
 def test_a_shallow_whole_transcriptome_is_refused(tmp_path):
-    sample = {gene: 3 for gene in counts()} | {f"ENSG{k:011d}": 1 for k in range(90_000_000, 90_010_000)}
+    sample = dict.fromkeys(counts(), 3) | {f"ENSG{k:011d}": 1 for k in range(90_000_000, 90_010_000)}
     assert rejected(write(tmp_path / "a.tsv", table({NAME: sample})), tmp_path).code == "too_few_reads"
 
 
