@@ -11,7 +11,7 @@ import gzip
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,17 +43,12 @@ class Genes:
     reference_cpm: npt.NDArray[np.float64]
     panels: dict[str, tuple[str, ...]]
 
-    @property
+    @cached_property
     def position(self) -> dict[str, int]:
-        return _positions(self.ids)
+        return {gene: k for k, gene in enumerate(self.ids)}
 
     def symbol(self, gene: str) -> str:
         return self.symbols[self.position[gene]] or gene
-
-
-@lru_cache(maxsize=2)
-def _positions(ids: tuple[str, ...]) -> dict[str, int]:
-    return {gene: k for k, gene in enumerate(ids)}
 
 
 @lru_cache(maxsize=1)

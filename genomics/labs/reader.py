@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import defaultdict
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from genomics.labs.analytes import Analyte, by_loinc, by_name, convert, load_analytes, plain
+from genomics.labs.observations import as_number, read_panels
 from genomics.tables import MISSING, Table, decode, read_bytes, read_table, to_numbers, uses_decimal_comma
 from ml.findings import InputRejected, QualityFlag
 
@@ -280,87 +280,12 @@ def _read_long(table: Table, found: _Found, name: int, value: int, unit: int | N
 
 def _from_json(text: str, name: str) -> _Found:
     found = _Found()
-    for panel, said in _json_panels(_parse(text, name), name):
+    for panel, said in read_panels(text, name):
         found.values[panel].update({})
         for place, codes, value, unit in said:
             candidates = next((c for code in codes if (c := _by_code(code) or by_name(code))), [])
             if not candidates:
                 found.unused.add(codes[0] if codes else place)
             elif value is not None:
-                found.add(panel, *convert(_json_number(value, place), unit, candidates, place), place)
+                found.add(panel, *convert(as_number(value, place), unit, candidates, place), place)
     return found
-
-
-def _parse(text: str, name: str) -> Any:
-    def no_constant(word: str) -> Any:
-        raise InputRejected("not_a_number", place=name, problem=f"{word} is no value.", remedy="Leave the value out.")
-
-    try:
-        return json.loads(text, parse_constant=no_constant)
-    except (json.JSONDecodeError, RecursionError) as broken:
-        line = getattr(broken, "lineno", 1)
-        raise InputRejected(
-            "bad_json", place=f"{name}, line {line}", problem="This is no valid JSON.", remedy="Export it again."
-        ) from broken
-
-
-_Said = tuple[str, list[str], Any, str | None]  # place, codes, value, unit
-
-
-def _json_panels(said: Any, name: str) -> list[tuple[str, list[_Said]]]:
-    entries = _observations(said)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputRejected(
-            "wrong_shape",
-            place=name,
-            problem="No list of observations.",
-            remedy='Send {"observations": [{"code", "value", "unit"}], "age": …} or FHIR Observations.',
-        )
-    subjects = {str(e["subject"].get("reference")) for e in entries if isinstance(e.get("subject"), dict)}
-    if len(subjects) > 1:
-        raise InputRejected(
-            "several_panels",
-            place=name,
-            problem=f"The observations are of {len(subjects)} patients.",
-            remedy="Send those of one patient.",
-        )
-    read = [_observation(entry, f"{name}, observation {k}") for k, entry in enumerate(entries, start=1)]
-    if isinstance(said, dict) and said.get("age") is not None:
-        read.append((f"{name}, age", ["age"], said["age"], "a"))
-    panel = str(said.get("id", "1")) if isinstance(said, dict) and "observations" in said else "1"
-    return [(panel, read)]
-
-
-def _observations(said: Any) -> Any:
-    if isinstance(said, dict) and said.get("resourceType") == "Bundle":
-        resources = [e.get("resource") for e in said.get("entry", []) if isinstance(e, dict)]
-        return [r for r in resources if isinstance(r, dict) and r.get("resourceType") == "Observation"]
-    if isinstance(said, dict) and said.get("resourceType") == "Observation":
-        return [said]
-    return said.get("observations") if isinstance(said, dict) else said
-
-
-def _observation(entry: dict[str, Any], place: str) -> _Said:
-    if entry.get("resourceType") != "Observation":
-        code = str(entry.get("code", entry.get("loinc", "")))
-        return f"{place} ({code})", [code], entry.get("value"), entry.get("unit")
-    coding = entry.get("code", {}).get("coding", [])
-    codes = [str(c.get("code", "")) for c in coding if "loinc" in str(c.get("system", "loinc"))]
-    quantity = entry.get("valueQuantity") or {}
-    place = f"{place} ({codes[0] if codes else 'no code'})"
-    if quantity.get("comparator"):
-        raise InputRejected(
-            "not_a_number",
-            place=place,
-            problem=f"The value is a bound ({quantity['comparator']} {quantity.get('value')}).",
-            remedy="Leave it out, or give the measured value.",
-        )
-    return place, codes or [place], quantity.get("value"), quantity.get("code") or quantity.get("unit")
-
-
-def _json_number(value: Any, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputRejected(
-            "not_a_number", place=place, problem=f"{value!r} is no number.", remedy="Give the value as a JSON number."
-        )
-    return float(value)

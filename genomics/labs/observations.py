@@ -1,0 +1,97 @@
+"""Observations in JSON, plain or FHIR R4, as they were sent: which place, which codes, what value, what unit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from ml.findings import InputRejected
+
+Said = tuple[str, list[str], Any, str | None]  # place, codes, value, unit
+
+
+def _parse(text: str, name: str) -> Any:
+    def no_constant(word: str) -> Any:
+        raise InputRejected("not_a_number", place=name, problem=f"{word} is no value.", remedy="Leave the value out.")
+
+    try:
+        return json.loads(text, parse_constant=no_constant)
+    except (ValueError, RecursionError) as broken:  # ValueError: also a number of thousands of digits
+        line = getattr(broken, "lineno", 1)
+        raise InputRejected(
+            "bad_json", place=f"{name}, line {line}", problem="This is no valid JSON.", remedy="Export it again."
+        ) from broken
+
+
+def read_panels(text: str, name: str) -> list[tuple[str, list[Said]]]:
+    """The panels of a JSON text: (id, observations). InputRejected (bad_json, wrong_shape, several_panels …)."""
+    said = _parse(text, name)
+    entries = _observations(said)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputRejected(
+            "wrong_shape",
+            place=name,
+            problem="No list of observations.",
+            remedy='Send {"observations": [{"code", "value", "unit"}], "age": …} or FHIR Observations.',
+        )
+    subjects = {str(e["subject"].get("reference")) for e in entries if isinstance(e.get("subject"), dict)}
+    if len(subjects) > 1:
+        raise InputRejected(
+            "several_panels",
+            place=name,
+            problem=f"The observations are of {len(subjects)} patients.",
+            remedy="Send those of one patient.",
+        )
+    read = [_observation(entry, f"{name}, observation {k}") for k, entry in enumerate(entries, start=1)]
+    if isinstance(said, dict) and said.get("age") is not None:
+        read.append((f"{name}, age", ["age"], said["age"], "a"))
+    panel = str(said.get("id", "1")) if isinstance(said, dict) and "observations" in said else "1"
+    return [(panel, read)]
+
+
+def _observations(said: Any) -> Any:
+    if isinstance(said, dict) and said.get("resourceType") == "Bundle":
+        resources = [_dict(_dict(entry).get("resource")) for entry in _list(said.get("entry"))]
+        return [r for r in resources if r.get("resourceType") == "Observation"]
+    if isinstance(said, dict) and said.get("resourceType") == "Observation":
+        return [said]
+    return said.get("observations") if isinstance(said, dict) else said
+
+
+def _observation(entry: dict[str, Any], place: str) -> Said:
+    if entry.get("resourceType") != "Observation":
+        code = str(entry.get("code", entry.get("loinc", "")))
+        return f"{place} ({code})", [code], entry.get("value"), _text(entry.get("unit"))
+    coding = [_dict(one) for one in _list(_dict(entry.get("code")).get("coding"))]
+    codes = [str(c.get("code", "")) for c in coding if "loinc" in str(c.get("system", "loinc"))]
+    quantity = _dict(entry.get("valueQuantity"))
+    place = f"{place} ({codes[0] if codes else 'no code'})"
+    if quantity.get("comparator"):
+        raise InputRejected(
+            "not_a_number",
+            place=place,
+            problem=f"The value is a bound ({quantity['comparator']} {quantity.get('value')}).",
+            remedy="Leave it out, or give the measured value.",
+        )
+    return place, codes or [place], quantity.get("value"), _text(quantity.get("code") or quantity.get("unit"))
+
+
+def as_number(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+        raise InputRejected(
+            "not_a_number", place=place, problem=f"{value!r} is no number.", remedy="Give the value as a JSON number."
+        )
+    return float(value)
+
+
+def _dict(said: Any) -> dict[str, Any]:
+    return said if isinstance(said, dict) else {}
+
+
+def _list(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else []
+
+
+def _text(said: Any) -> str | None:
+    return None if said is None else str(said)
