@@ -84,7 +84,7 @@ class Figure:
 def measure(
     p: Array, y: Labels, groups: npt.NDArray[Any] | None = None, rounds: int = 500, seed: int = 0
 ) -> dict[str, Figure]:
-    """Every figure of FIGURES with a 95 % percentile bootstrap over ``groups`` (patients), or rows where there are none.
+    """Every figure of FIGURES with a 95 % percentile bootstrap over ``groups`` (patients), or rows where none are.
 
     ``p`` (n, k) probabilities; ``y`` (n,) true class indices. Resampling whole groups keeps the interval honest where
     one patient gave many rows.

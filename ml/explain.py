@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ml.networks import MIDDLE, to_tensor
-from ml.smear import SmearModel, load_model, prepare
+from ml.smear import SmearModel, centre, load_model, prepare
 
 if TYPE_CHECKING:
     from ml.bundle import Bundle
@@ -68,7 +68,11 @@ def grad_cam(image: Rgb, bundle: Bundle, label: str) -> Floats:
     """
     model = load_model(bundle)
     target = dict(zip(model.image_labels, range(len(model.image_labels)), strict=True))[label]
-    return cam_of(Whole(model), prepare(image, bundle.manifest["preprocessing"]), target, image.shape[:2])
+    preprocessing = bundle.manifest["preprocessing"]
+    heat = np.zeros(image.shape[:2])
+    seen = centre(heat, preprocessing["centre"])
+    seen[:] = cam_of(Whole(model), prepare(image, preprocessing), target, seen.shape)
+    return heat
 
 
 def cam_of(network: Whole, square: Rgb, target: int, shape: tuple[int, ...]) -> Floats:

@@ -39,7 +39,7 @@ LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.7, 0.99
 FALSE_CONTRADICTIONS = 0.05
 LEAST_CONTRADICTION = 1.1  # 3 to 1 on each side
 APL_SENSITIVITY = 0.98
-OUT_OF_SCOPE = (0.01, 0.1, 0.5)  # the share of held-out people below the minimum; its lowest and highest value
+LEAST_IN_SCOPE = 0.5  # where every bundle puts the border of what it has seen
 FEWEST = 100  # patients of one combination of modalities, to calibrate anything for it
 MAX_WEIGHT = 1.5  # so that a fit on few people cannot run away
 
@@ -87,13 +87,7 @@ def learn_weights(modalities: Sequence[str], lessons: Sequence[Lesson]) -> dict[
     return dict(zip(modalities, found.x.round(4).tolist(), strict=True))
 
 
-def lowest_in_scope(source: Source) -> float:
-    """The in-scope score below which a finding is left out: hardly any held-out person of the first half is."""
-    quantile, lowest, highest = OUT_OF_SCOPE
-    return round(float(np.clip(np.quantile(source.in_scope[source.half == 0], quantile), lowest, highest)), 3)
-
-
-def first_rules(sources: Mapping[str, Source], weights: Mapping[str, float]) -> dict[str, Any]:
+def first_rules(weights: Mapping[str, float]) -> dict[str, Any]:
     """Rules that stop nowhere: with them a walk shows how deep it could go, and how sure it is there."""
     return {
         "name": "fusion",
@@ -103,7 +97,7 @@ def first_rules(sources: Mapping[str, Source], weights: Mapping[str, float]) -> 
         "scope_cap": SCOPE_CAP,
         "thresholds": {
             "level": {"otherwise": {str(level): 0.0 for level in ERROR_ALLOWED}},
-            "in_scope": {m: lowest_in_scope(sources[m]) if m in sources else OUT_OF_SCOPE[2] for m in MODALITIES},
+            "in_scope": dict.fromkeys(MODALITIES, LEAST_IN_SCOPE),
             "discordance": LEAST_CONTRADICTION,
             "urgent_apl": 0.0,
             "maturation": 0.2,
@@ -196,7 +190,7 @@ def train(oof: Path, out: Path, bundles: Path, seed: int, n: int) -> Bundle:
     known = [lesson_of(list(sources), sources, draw_patients(sources, 0, 4 * n, seed))]
     real = [lesson_of(list(sources), pairs, patients_of(pairs, 0))] if pairs else []
     weights = learn_weights(list(sources), known + real)
-    rules = calibrate(sources, draw_patients(sources, 0, n, seed + 1), first_rules(sources, weights))
+    rules = calibrate(sources, draw_patients(sources, 0, n, seed + 1), first_rules(weights))
     rules["version"] = out.name
     held_out = draw_patients(sources, 1, n, seed + 2)
     metrics = report(sources, held_out, _bundle_of(rules), seed)

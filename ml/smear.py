@@ -74,17 +74,25 @@ class Reading:
 
 
 def prepare(image: Rgb, preprocessing: dict[str, Any]) -> Rgb:
-    """(h, w, 3) of any size → the square that the trunk sees: stain-normalised, scale bar painted white.
+    """(h, w, 3) of any size → the square that the trunk sees: its centre, stain-normalised, scale bar painted white.
 
     The aspect is not kept: the training fields were themselves 4:3 photographs stored as squares.
     """
     side = int(preprocessing["side"])
+    image = centre(image, float(preprocessing["centre"]))
     square = resize(image, (side, side), anti_aliasing=image.shape[0] > side, preserve_range=True)
     square = normalise(np.round(square).astype(np.uint8))
     corner = round(side * float(preprocessing["masked_corner"]))
     if corner:
         square[side - corner :, side - corner :] = 255
     return square
+
+
+def centre(image: npt.NDArray[Any], share: float) -> npt.NDArray[Any]:
+    """The middle of an image (h, w, …), as a view: ``share`` of its height and width."""
+    margins = [round(side * (1 - share) / 2) for side in image.shape[:2]]
+    rows, columns = (slice(m, side - m) for m, side in zip(margins, image.shape[:2], strict=True))
+    return image[rows, columns]
 
 
 def load_model(bundle: Bundle) -> SmearModel:

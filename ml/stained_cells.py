@@ -46,6 +46,9 @@ class FieldStyle:
     white: tuple[tuple[str, int, int], ...]  # (kind, fewest, most)
     stain: Density = (1.0, 1.0, 1.0)  # the stain's strength by channel, on white cells
     pallor: float = 0.55
+    red_radius: float = 0.041  # of the image's width
+    blur: tuple[float, float] = (0.3, 0.55)  # pixels at 224
+    grain: float = 1.6  # of the sensor, grey levels
 
 
 def _patch(density: Plane, x: float, y: float, reach: float) -> tuple[Plane, Plane, Plane] | None:
@@ -188,16 +191,16 @@ def _rod(rng: np.random.Generator, u: Plane, v: Plane) -> Plane:
     return np.asarray(np.exp(-((along / 0.2) ** 4) - (across / 0.022) ** 2), dtype=np.float32)
 
 
-def develop(density: Plane, light: tuple[float, float, float], rng: np.random.Generator, blur: float) -> Pixels:
+def develop(density: Plane, style: FieldStyle, rng: np.random.Generator, blur: float) -> Pixels:
     """From density to the picture: uneven light, the lens, the sensor's noise, and the printed mark."""
     height, width = density.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     away = np.hypot(x / width - rng.uniform(0.35, 0.65), y / height - rng.uniform(0.35, 0.65))
     glow = (1 - rng.uniform(0.03, 0.1) * away**2)[..., None]
-    picture = np.array(light, np.float32) * glow * np.exp(-density)
+    picture = np.array(style.light, np.float32) * glow * np.exp(-density)
     picture = (
         gaussian_filter(picture, (blur, blur, 0))
-        + rng.normal(0, 1.6, (height, width, 1))
+        + rng.normal(0, style.grain, (height, width, 1))
         + rng.normal(0, 0.8, picture.shape)
     )
     return _marked(np.clip(picture, 0, 255).astype(np.uint8))

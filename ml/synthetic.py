@@ -106,7 +106,9 @@ FIELDS: dict[str, FieldStyle] = {
         (255, 255, 252), (0.36, 0.3, 0.2), (55, 85), (("Lymphoblast", 3, 6),), stain=(0.2, 0.36, 0.14), pallor=0.7
     ),
 }
-ANALYSER = FieldStyle((255, 230, 203), (0.36, 0.55, 0.4), (10, 17), (), pallor=0.4)
+ANALYSER = FieldStyle(
+    (255, 230, 203), (0.36, 0.55, 0.4), (10, 17), (), pallor=0.4, red_radius=0.1, blur=(0.9, 1.4)
+)
 CASES: dict[str, dict[str, float]] = {
     "AML": {"Blast": 0.62, "Monocyte": 0.1, "Lymphocyte": 0.12, "Segmented neutrophil": 0.1, "Erythroblast": 0.06},
     "APL": {
@@ -122,7 +124,7 @@ CASES: dict[str, dict[str, float]] = {
 def draw_field(kind: str, seed: int, size: int = 224) -> Pixels:
     """A smear field (size, size, 3) of a kind in FIELDS, about ten red cells across at any size."""
     style, rng = FIELDS[kind], _rng("field", kind, seed)
-    red_radius = 0.041 * size * rng.uniform(0.95, 1.08)
+    red_radius = style.red_radius * size * rng.uniform(0.95, 1.08)
     density = np.zeros((size, size, 3), np.float32)
     whites = [name for name, low, high in style.white for _ in range(rng.integers(low, high + 1))]
     places = _places(rng, size, [CELLS[name].radius * red_radius for name in whites])
@@ -132,14 +134,14 @@ def draw_field(kind: str, seed: int, size: int = 224) -> Pixels:
         add_white(density, rng, (x, y), radius, CELLS[name], style.stain)
     for _ in range(rng.integers(2, 9)):
         add_platelet(density, rng, rng.uniform(0, size, 2), red_radius)
-    return develop(density, style.light, rng, blur=rng.uniform(0.3, 0.55))
+    return develop(density, style, rng, blur=rng.uniform(*style.blur) * size / 224)
 
 
 def draw_cell(kind: str, seed: int, size: tuple[int, int] = (363, 360)) -> Pixels:
     """A single cell of a kind in CELLS, centred in a crop (height, width, 3) with red cells around it."""
     height, width = size
     rng = _rng("cell", kind, seed)
-    red_radius = 0.1 * width * rng.uniform(0.95, 1.08)
+    red_radius = ANALYSER.red_radius * width * rng.uniform(0.95, 1.08)
     style = replace(ANALYSER, light=_light(rng))
     radius = CELLS[kind].radius * red_radius * rng.uniform(0.92, 1.08)
     centre = (width / 2 + rng.normal(0, 4), height / 2 + rng.normal(0, 4))
@@ -147,7 +149,7 @@ def draw_cell(kind: str, seed: int, size: tuple[int, int] = (363, 360)) -> Pixel
     for at in _spread(rng, int(rng.integers(*style.n_red, endpoint=True)), size, red_radius):
         add_red(density, rng, at, red_radius, style, [(*centre, radius)])
     add_white(density, rng, centre, radius, CELLS[kind], style.stain)
-    return develop(density, style.light, rng, blur=rng.uniform(0.9, 1.4))
+    return develop(density, style, rng, blur=rng.uniform(*style.blur))
 
 
 def _light(rng: np.random.Generator) -> tuple[float, float, float]:

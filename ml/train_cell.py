@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from ml.heads import Floats, Labels
     from ml.training import Features
 
-PREPROCESSING = {"side": 224, "masked_corner": 0.0, "stain": "background to white, one gain for nuclear density"}
+PREPROCESSING = {
+    "side": 224,
+    "centre": 0.6,
+    "masked_corner": 0.0,
+    "stain": "background to white, one gain for nuclear density",
+}
 CASE_LABELS = ("APL", "AML")
 NAMES = {"APL": "Acute promyelocytic leukaemia", "AML": "Other acute myeloid leukaemia"}
 BLAST_OR_PROMYELOCYTE = (smear_cell.BLAST, "Promyelocyte")

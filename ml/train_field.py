@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from ml.bundle import Bundle
     from ml.heads import Floats, Labels
 
-PREPROCESSING = {"side": 224, "masked_corner": 0.15, "stain": "background to white, one gain for nuclear density"}
+PREPROCESSING = {
+    "side": 224,
+    "centre": 1.0,
+    "masked_corner": 0.15,
+    "stain": "background to white, one gain for nuclear density",
+}
 NAMES = {
     "haematogones": "Benign: haematogones, no leukaemia",
     "Early Pre-B": "B-ALL, early pre-B stage",

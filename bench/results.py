@@ -1,0 +1,65 @@
+"""``docs/results.md`` from the manifests of the shipped bundles: python -m bench.results"""
+
+from pathlib import Path
+from typing import Any
+
+from ml.bundle import find_bundle, load_bundle
+from ml.cards import table
+from ml.findings import BUNDLE_OF_MODALITY
+
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "results.md"
+SHOWN = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc_macro": "AUROC",
+    "ece": "calibration error",
+}
+HEAD = """\
+# Results
+
+Every figure here is read from the manifest of a shipped bundle (`python -m bench.results` writes this page; a test compares
+it). Held-out data only, 95 % intervals by bootstrap over patients or blocks. What each model cannot do is in its card beside
+it (`ml/bundles/*/*/card.md`); read that before you use a figure. All data are retrospective and public; nothing here has been
+shown in a clinic.
+"""
+
+
+def page() -> str:
+    parts = [HEAD]
+    for name in BUNDLE_OF_MODALITY.values():
+        manifest = load_bundle(find_bundle(name)).manifest
+        parts += [f"\n## {name} {manifest['version']}\n", *_figures(manifest["metrics"]), "", *_baselines(manifest)]
+        parts += [""] + [f"- {limit}" for limit in manifest["limits"][:3]]
+    return "\n".join([*parts, "", *_fusion()]) + "\n"
+
+
+def _figures(metrics: dict[str, Any]) -> list[str]:
+    rows = [
+        [name, said["data"], said["split"], said["n"], *(_interval(said["figures"][key]) for key in SHOWN)]
+        for name, said in metrics.items()
+        if "figures" in said
+    ]
+    return table(("what", "data", "split", "n", *SHOWN.values()), rows)
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+
+
+def _baselines(manifest: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, said in manifest["baselines"].items():
+        values = {key: figure["value"] for key, figure in said["figures"].items()} if "figures" in said else said
+        shown = {key: value for key, value in values.items() if "accuracy" in key or "auc" in key}
+        rows.append([name, ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in shown.items())])
+    return table(("beside it", ""), rows)
+
+
+def _fusion() -> list[str]:
+    card = (load_bundle(find_bundle("fusion")).path / "card.md").read_text("utf-8")
+    body = card.split("\n", 1)[1].strip().replace("\n## ", "\n### ")
+    return [f"## fusion {find_bundle('fusion').name}", "", body]
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), "utf-8")
