@@ -29,7 +29,7 @@ SENTENCES = {
     "no_stain": "No stained nuclei were found; send a Romanowsky-stained smear in colour.",
     "out_of_focus": "The image is out of focus.",
 }
-MEASURE_OF = {"blank": "contrast", "dark": "brightness", "no_stain": "stain", "out_of_focus": "focus"}
+MEASURE_OF = {"dark": "brightness", "blank": "contrast", "no_stain": "stain", "out_of_focus": "focus"}
 
 
 def measure(image: Rgb) -> dict[str, float]:
@@ -52,12 +52,13 @@ def measure(image: Rgb) -> dict[str, float]:
 
 
 def judge(measures: Mapping[str, float], thresholds: Mapping[str, Mapping[str, float]]) -> tuple[QualityFlag, ...]:
-    """Flags by ``thresholds[measure] = {"warn": …, "block": …}``. An empty image gets no second flag."""
+    """Flags by ``thresholds[measure] = {"warn": …, "block": …}``. Of an image that shows nothing the first will do."""
     flags = []
     for code, name in MEASURE_OF.items():
         if measures[name] < thresholds[name]["warn"]:
             flags.append(QualityFlag(code, SENTENCES[code], blocking=measures[name] < thresholds[name]["block"]))
-    return tuple(flags[:1] if flags and flags[0].code == "blank" and flags[0].blocking else flags)
+    nothing = next((flag for flag in flags if flag.blocking and flag.code in {"dark", "blank"}), None)
+    return (nothing,) if nothing else tuple(flags)
 
 
 def learn_thresholds(measured: list[dict[str, float]]) -> dict[str, dict[str, float]]:

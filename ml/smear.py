@@ -81,10 +81,12 @@ def prepare(image: Rgb, preprocessing: dict[str, Any]) -> Rgb:
     side = int(preprocessing["side"])
     image = centre(image, float(preprocessing["centre"]))
     square = resize(image, (side, side), anti_aliasing=image.shape[0] > side, preserve_range=True)
-    square = normalise(np.round(square).astype(np.uint8))
+    square = np.round(square).astype(np.uint8)
     corner = round(side * float(preprocessing["masked_corner"]))
-    if corner:
-        square[side - corner :, side - corner :] = 255
+    masked = slice(side - corner, side)
+    square[masked, masked] = square[:corner, :corner]  # so that a scale bar does not count as stain either
+    square = normalise(square)
+    square[masked, masked] = 255
     return square
 
 

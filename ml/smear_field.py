@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ml.bundle import Bundle
+    from ml.findings import QualityFlag
     from ml.smear import Progress, Reading, Rgb
 
 MATURATION = ("Pro-B", "Early Pre-B", "Pre-B")
@@ -56,15 +58,19 @@ def finding_of(readings: Sequence[Reading], bundle: Bundle) -> Finding:
 
 def case_reasons(readings: Sequence[Reading]) -> tuple[str, ...]:
     """Why the finding is weak or absent: each kind of trouble once, with the number of images that have it."""
-    unusable = [r for r in readings if not r.usable]
     weak = [r for r in readings if r.usable and r.reasons]
-    total = len(readings)
-    said = [f"{r.id}: {' '.join(r.reasons)}" for r in unusable[:3]]
-    if unusable:
-        said.insert(0, f"{len(unusable)} of {total} images could not be used.")
-    if weak:
-        said.append(f"{len(weak)} of {total} images are unlike the training set; they count less.")
-    return tuple(said)
+    strange = [r for r in readings if not r.usable and not blocked(r)]
+    faults = Counter(flag.message for r in readings for flag in blocked(r))
+    counted = [
+        *((count, f"could not be used: {message}") for message, count in faults.items()),
+        (len(strange), "could not be used: they are too unlike the training set."),
+        (len(weak), "are unlike the training set and count less."),
+    ]
+    return tuple(f"{count} of {len(readings)} images {what}" for count, what in counted if count)
+
+
+def blocked(reading: Reading) -> list[QualityFlag]:
+    return [flag for flag in reading.quality if flag.blocking]
 
 
 def explain(readings: Sequence[Reading], probabilities: dict[str, float]) -> dict[str, Any]:

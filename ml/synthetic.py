@@ -44,20 +44,33 @@ VIOLET, DARK, BLUE, PALE, PINK = (
 )
 CELLS: dict[str, CellStyle] = {
     "Blast": CellStyle(
-        2.05, VIOLET, BLUE, ((0.06, 0.04, 0.83, 0.80),), chromatin=0.1, clump=0.03, nucleoli=2, rough=0.08
+        2.11,
+        (0.94, 1.69, 0.57),
+        (0.45, 0.45, 0.1),
+        ((0.06, 0.04, 0.86, 0.83),),
+        chromatin=0.09,
+        clump=0.031,
+        nucleoli=2,
+        granules=0,
+        granule=(0.3, 0.5, 0.25),
+        auer_rods=0,
+        rough=0.087,
     ),
     "Promyelocyte": CellStyle(
         2.15, (0.78, 1.25, 0.55), (0.42, 0.55, 0.16), ((0.22, 0.1, 0.68, 0.62),), nucleoli=1, granules=150
     ),
     "APL promyelocyte": CellStyle(
-        2.2,
-        (0.76, 1.28, 0.55),
-        (0.4, 0.62, 0.2),
-        ((-0.22, 0.12, 0.48, 0.56), (0.3, -0.08, 0.46, 0.54)),
-        granules=260,
-        granule=(0.32, 0.72, 0.25),
+        1.81,
+        (0.88, 1.22, 0.73),
+        (0.33, 0.41, 0.19),
+        ((-0.37, 0.2, 0.44, 0.51), (0.5, -0.13, 0.42, 0.49)),
+        chromatin=0.17,
+        clump=0.049,
+        nucleoli=0,
+        granules=323,
+        granule=(0.4, 0.89, 0.31),
         auer_rods=3,
-        rough=0.09,
+        rough=0.096,
     ),
     "Lymphocyte": CellStyle(1.5, DARK, (0.36, 0.28, 0.04), ((0.04, 0, 0.8, 0.78),), chromatin=0.22, clump=0.13),
     "Segmented neutrophil": CellStyle(
@@ -81,33 +94,91 @@ CELLS: dict[str, CellStyle] = {
     "Erythroblast": CellStyle(
         1.3, (1.5, 1.7, 0.8), (0.46, 0.5, 0.24), ((0, 0, 0.56, 0.54),), chromatin=0.25, clump=0.14
     ),
-    "Haematogone": CellStyle(1.08, DARK, BLUE, ((0, 0, 0.9, 0.88),), chromatin=0.1, clump=0.1, rough=0.04),
-    "Lymphoblast": CellStyle(
-        1.55, VIOLET, BLUE, ((0.02, 0.02, 0.9, 0.88),), chromatin=0.1, clump=0.05, nucleoli=1, rough=0.06
+    "Haematogone": CellStyle(
+        1.42, DARK, (0.42, 0.34, 0.1), ((0, 0, 0.9, 0.88),), chromatin=0.12, clump=0.065, nucleoli=0, rough=0.017
+    ),
+    "Lymphoblast, Early Pre-B": CellStyle(
+        1.65,
+        VIOLET,
+        (0.37, 0.3, 0.09),
+        ((0.02, 0.02, 0.9, 0.88),),
+        chromatin=0.09,
+        clump=0.045,
+        nucleoli=1,
+        rough=0.058,
+    ),
+    "Lymphoblast, Pre-B": CellStyle(
+        2.04,
+        VIOLET,
+        (0.33, 0.27, 0.08),
+        ((0.02, 0.02, 0.9, 0.88),),
+        chromatin=0.09,
+        clump=0.046,
+        nucleoli=1,
+        rough=0.053,
+    ),
+    "Lymphoblast, Pro-B": CellStyle(
+        1.58, VIOLET, (0.43, 0.35, 0.1), ((0.02, 0.02, 0.9, 0.88),), chromatin=0.1, clump=0.023, nucleoli=1, rough=0.052
     ),
 }
 
 
-FIELDS: dict[str, FieldStyle] = {
+FIELDS: dict[str, FieldStyle] = {  # fitted to what the training images look like to the trunk, colours held
     "haematogones": FieldStyle(
         (252, 254, 246),
-        (0.34, 0.27, 0.17),
-        (95, 130),
-        (("Haematogone", 4, 7), ("Lymphocyte", 1, 2), ("Segmented neutrophil", 1, 2), ("Monocyte", 0, 1)),
-        stain=(0.76, 0.84, 0.34),
+        (0.38, 0.3, 0.19),
+        (93, 127),
+        (("Haematogone", 5, 8), ("Lymphocyte", 1, 2), ("Segmented neutrophil", 1, 2), ("Monocyte", 0, 1)),
+        stain=(0.64, 0.82, 0.38),
+        pallor=0.9,
+        red_radius=0.033,
+        blur=(0.68, 1.24),
+        grain=3.4,
     ),
     "Early Pre-B": FieldStyle(
-        (250, 254, 251), (0.3, 0.27, 0.14), (75, 105), (("Lymphoblast", 4, 7),), stain=(0.73, 0.75, 0.34)
+        (250, 254, 251),
+        (0.28, 0.25, 0.13),
+        (136, 190),
+        (("Lymphoblast, Early Pre-B", 7, 12),),
+        stain=(0.73, 0.87, 0.46),
+        pallor=0.75,
+        red_radius=0.0291,
+        blur=(0.67, 1.22),
+        grain=2.4,
     ),
     "Pre-B": FieldStyle(
-        (248, 255, 253), (0.52, 0.35, 0.09), (35, 55), (("Lymphoblast", 10, 15),), stain=(0.54, 0.6, 0.24), pallor=0.65
+        (248, 255, 253),
+        (0.52, 0.35, 0.09),
+        (105, 165),
+        (("Lymphoblast, Pre-B", 9, 14),),
+        stain=(0.68, 0.73, 0.41),
+        pallor=0.62,
+        red_radius=0.0333,
+        blur=(0.55, 1.02),
+        grain=2.2,
     ),
     "Pro-B": FieldStyle(
-        (255, 255, 252), (0.36, 0.3, 0.2), (55, 85), (("Lymphoblast", 3, 6),), stain=(0.2, 0.36, 0.14), pallor=0.7
+        (255, 255, 252),
+        (0.38, 0.32, 0.21),
+        (115, 178),
+        (("Lymphoblast, Pro-B", 4, 8),),
+        stain=(0.16, 0.33, 0.15),
+        pallor=0.87,
+        red_radius=0.0315,
+        blur=(0.64, 1.17),
+        grain=1.7,
     ),
 }
 ANALYSER = FieldStyle(
-    (255, 230, 203), (0.36, 0.55, 0.4), (10, 17), (), pallor=0.4, red_radius=0.1, blur=(0.9, 1.4)
+    (255, 230, 203),
+    (0.36, 0.55, 0.4),
+    (10, 17),
+    (),
+    stain=(1.17, 1.45, 0.85),
+    pallor=0.61,
+    red_radius=0.08,
+    blur=(1.2, 1.9),
+    grain=0.9,
 )
 CASES: dict[str, dict[str, float]] = {
     "AML": {"Blast": 0.62, "Monocyte": 0.1, "Lymphocyte": 0.12, "Segmented neutrophil": 0.1, "Erythroblast": 0.06},

@@ -140,7 +140,7 @@ def put_in(client: Client, case: DemoCase, home: Path) -> str:
     found = client.get("cases", q=case.mrn)["results"]
     if found:
         return str(found[0]["id"])
-    site = client.get("sites")["results"][0]["id"]
+    site = client.get("sites")[0]["id"]
     person = {key: getattr(case, key) for key in ("mrn", "name", "birth_date", "sex")}
     patient = client.post("patients", {"site": site, "synthetic": True, **person})
     opened = client.post("cases", {"patient": patient["id"], "title": case.title, "history": case.history})

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import logging
 import multiprocessing
+import multiprocessing.process
+import os
 import resource
 import traceback
 from multiprocessing.connection import Connection
@@ -28,6 +30,17 @@ SMALLER = "Send a smaller file, or the same data in another format."
 
 class ReaderFailed(Exception):
     """The reader itself is at fault."""
+
+
+def allow_children() -> None:
+    """In a process of Celery's pool, once, before anything is read there.
+
+    Celery marks these processes as daemons, and Python lets no daemon start a child lest one be left behind; ours never
+    is: it is killed before its task goes on, and the fork server ends with us. Their key is of another library's type,
+    which does not travel to a fork server.
+    """
+    own = multiprocessing.process.AuthenticationString(os.urandom(32))  # type: ignore[attr-defined]
+    multiprocessing.current_process()._config |= {"daemon": False, "authkey": own}  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def read_in_child(

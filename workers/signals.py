@@ -12,6 +12,8 @@ from celery.signals import worker_process_init, worker_ready, worker_shutting_do
 from django.conf import settings
 from django.db import connection
 
+from workers import sandbox
+
 logger = logging.getLogger(__name__)
 _stop = Event()
 
@@ -19,6 +21,7 @@ _stop = Event()
 @worker_process_init.connect
 def warm_up(**_: Any) -> None:
     os.nice(5)  # the web stays quick while models run
+    sandbox.allow_children()
     import torch  # noqa: PLC0415 (the main process of the worker needs none)
 
     from workers.modalities import warm_up as load  # noqa: PLC0415

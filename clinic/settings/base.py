@@ -157,5 +157,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"httpx": {"level": "WARNING"}},  # it says every request, also those of the demo's waiting
     "root": {"handlers": ["console"], "level": env("MARROW_LOG_LEVEL", default="INFO")},
 }

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def open_case(client, mrn):
-    site = client.get("sites")["results"][0]["id"]
+    site = client.get("sites")[0]["id"]
     patient = client.post("patients", {"site": site, "mrn": mrn, "name": "Synthetic, Flow", "synthetic": True})
     return client.post("cases", {"patient": patient["id"], "title": "flow"})["id"]
 
