@@ -14,7 +14,7 @@ from ml import smear_cell
 from ml.calibration import metrics_report
 from ml.findings import InputRejected
 from ml.smear import load_model, read_images
-from ml.smear_data import first_frame, load_cells, load_fields
+from ml.smear_data import FIELD_LABELS, first_frame, load_cells, load_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,15 +59,16 @@ def _common(readings: Sequence[Reading]) -> dict[str, Any]:
 
 def _evaluate_fields(bundle: Bundle, data: Path) -> dict[str, Any]:
     fields = load_fields(data)
-    readings = _read(bundle, fields.paths)
-    return metrics_report(_table(readings), fields.y, bundle.labels) | _common(readings)
+    readings, names = _read(bundle, fields.paths), load_model(bundle).image_labels
+    y = np.array([_index(FIELD_LABELS[k], names, str(path)) for k, path in zip(fields.y, fields.paths, strict=True)])
+    return metrics_report(_table(readings), y, names) | _common(readings)
 
 
 def _evaluate_cells(bundle: Bundle, data: Path) -> dict[str, Any]:
     cells = load_cells(data)
     model = load_model(bundle)
     readings = _read(bundle, [Path(name) for name in cells.file])
-    names = model.image_labels
+    names, diagnoses = model.image_labels, model.labels_of["case"]
     y = np.array([_index(name, names, f"cells.csv, row {k + 2}") for k, name in enumerate(cells.cell_class)])
     p = _table(readings)
     blast = np.isin(cells.cell_class, BLAST_OR_PROMYELOCYTE)
@@ -75,15 +76,15 @@ def _evaluate_cells(bundle: Bundle, data: Path) -> dict[str, Any]:
     of_cases, truth = [], []
     for rows in cells.groupby("patient").indices.values():
         of_cases.append(list(smear_cell.finding_of([readings[k] for k in rows], model).probabilities.values()))
-        truth.append(_index(str(cells.diagnosis.iloc[rows[0]]), bundle.labels, f"cells.csv, row {rows[0] + 2}"))
+        truth.append(_index(str(cells.diagnosis.iloc[rows[0]]), diagnoses, f"cells.csv, row {rows[0] + 2}"))
     return (
         metrics_report(p, y, names, cells.patient.to_numpy())
         | _common(readings)
         | {
             "blast_or_promyelocyte_auc": _auc(blast, p_blast),
-            "cases": metrics_report(np.array(of_cases), np.array(truth), bundle.labels),
+            "cases": metrics_report(np.array(of_cases), np.array(truth), diagnoses),
             "apl_auc_per_patient": _auc(
-                np.array(truth) == bundle.labels.index("APL"), np.array(of_cases)[:, bundle.labels.index("APL")]
+                np.array(truth) == diagnoses.index("APL"), np.array(of_cases)[:, diagnoses.index("APL")]
             ),
         }
     )

@@ -140,7 +140,9 @@ def save_arrays(path: Path, projection: Projection, **heads: Head) -> None:
     for name, head in heads.items():
         for k, (weight, bias) in enumerate(head.layers):
             arrays |= {f"{name}.{k}.weight": weight.astype(np.float32), f"{name}.{k}.bias": bias.astype(np.float32)}
-    save_file(arrays, path)
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, path
+    )  # it writes memory as it lies
 
 
 def load_arrays(path: Path) -> tuple[Projection, dict[str, Head]]:

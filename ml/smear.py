@@ -32,14 +32,19 @@ CHUNK = 32
 
 @dataclass(frozen=True)
 class SmearModel:
-    """A bundle in memory. ``image_labels``: what one image can be called; for fields, the bundle's labels."""
+    """A bundle in memory. ``labels_of``: head → its labels in the order of its logits (a JSON object has no order)."""
 
     bundle: Bundle
     trunk: Trunk
     projection: Projection
     heads: dict[str, Head]
     scope: Scope
-    image_labels: tuple[str, ...]
+    labels_of: dict[str, tuple[str, ...]]
+
+    @property
+    def image_labels(self) -> tuple[str, ...]:
+        """What one image can be called."""
+        return self.labels_of["image"]
 
     @property
     def thresholds(self) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def load_model(bundle: Bundle) -> SmearModel:
             projection=projection,
             heads=heads,
             scope=Scope(**said["thresholds"]["distance"]),
-            image_labels=tuple(said.get("image_labels", said["labels"])),
+            labels_of={head: tuple(labels) for head, labels in said["head_labels"].items()},
         )
     return _LOADED[bundle.sha256]
 

@@ -57,7 +57,7 @@ def blast_likeness(readings: Sequence[Reading]) -> Floats:
 
 
 def finding_of(readings: Sequence[Reading], model: SmearModel) -> Finding:
-    bundle, labels = model.bundle, model.bundle.labels
+    bundle, labels = model.bundle, model.labels_of["case"]
     used = [r for r in readings if r.usable]
     p = case_probabilities(used, model) if used else np.array([bundle.training_share[label] for label in labels])
     weights = attention(blast_likeness(used), np.array([r.in_scope for r in used])) if used else np.zeros(0)

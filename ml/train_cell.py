@@ -98,7 +98,7 @@ def train(
     manifest: dict[str, Any] = {
         "modality": "smear_cell",
         "labels": training.labels_of(CASE_LABELS, cases.y, leaves(), NAMES),
-        "image_labels": list(names),
+        "head_labels": {"image": list(names), "case": list(CASE_LABELS)},
         "preprocessing": PREPROCESSING,
         "calibration": {
             "image_temperature": fit_temperature(held.logits, y),

@@ -100,6 +100,7 @@ def train(
     manifest = {
         "modality": "smear_field",
         "labels": training.labels_of(FIELD_LABELS, y, leaves(), NAMES),
+        "head_labels": {"image": list(FIELD_LABELS)},
         "preprocessing": PREPROCESSING,
         "calibration": {"image_temperature": fit_temperature(held["grouped"].logits, y)},
         "thresholds": training.thresholds(measured, scope),

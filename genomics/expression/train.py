@@ -202,7 +202,7 @@ def save_heads(heads: dict[str, Head], folder: Path) -> None:
     tensors, said = {}, {}
     for role, head in heads.items():
         for part in ("weight", "mean", "centroids"):
-            tensors[f"{role}.{part}"] = getattr(head, part).astype(np.float16)
+            tensors[f"{role}.{part}"] = np.ascontiguousarray(getattr(head, part).astype(np.float16))
         tensors[f"{role}.bias"] = head.bias.astype(np.float64)
         keys = ("classes", "share", "genes", "per_length", "floor", "min_overlap", "temperature", "scope")
         said[role] = {key: getattr(head, key) for key in keys}

@@ -15,6 +15,7 @@ from torchvision.models import mobilenet_v2
 from ml import synthetic, train_cell, train_field, training
 from ml.__main__ import main
 from ml.bundle import load_bundle
+from ml.evaluation import evaluate
 from ml.findings import InputRejected
 from ml.heads import Projection, fit_linear, fit_network, fit_projection, fit_scope, load_arrays, save_arrays
 from ml.smear_data import FIELD_LABELS, load_cells, load_fields
@@ -77,6 +78,9 @@ def test_fields_are_learned_sealed_and_scored(fields, weights, tmp_path, capsys,
     words = ["train", "smear-field", "--data", fields, "--weights", weights, "--out", out, "--seed", 3]
     assert main([str(word) for word in [*words, "--oof", oof, "--cache", tmp_path / "cache"]]) == 0
     held_out = check_bundle(out, oof, "smear_field", FIELD_LABELS)
+    known = evaluate(load_bundle(out), fields)  # read back from disk, it knows what it was taught
+    assert known["labels"] == list(FIELD_LABELS)
+    assert known["figures"]["accuracy"]["value"] > 0.6
     assert (held_out.groupby("y").size() == 10).all()
     assert "# smear-field 2.0.0" in capsys.readouterr().out
 
@@ -87,7 +91,7 @@ def test_cells_are_learned_and_cases_pooled(cells, weights, tmp_path, monkeypatc
     train_cell.train(cells, weights, out, 3, oof=oof)
     held_out = check_bundle(out, oof, "smear_cell", train_cell.CASE_LABELS)
     assert held_out.y.value_counts().to_dict() == {"AML": 6, "APL": 6}
-    assert json.loads((out / "bundle.json").read_text())["image_labels"] == [
+    assert json.loads((out / "bundle.json").read_text())["head_labels"]["image"] == [
         "Blast, no lineage spec",
         "Promonocyte",
         "Promyelocyte",

@@ -45,7 +45,7 @@ def test_a_field_shows_as_many_white_cells_as_its_kind_has(kind):
 def test_blasts_are_larger_than_haematogones():
     blast, haematogone = (
         np.median([s for seed in range(4) for s in white_cells(synthetic.draw_field(kind, seed))])
-        for kind in ("Early Pre-B", "haematogones")
+        for kind in ("Pre-B", "haematogones")
     )
     assert blast > 1.4 * haematogone
 
