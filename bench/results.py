@@ -17,10 +17,10 @@ SHOWN = {
 HEAD = """\
 # Results
 
-Every figure here is read from the manifest of a shipped bundle (`python -m bench.results` writes this page; a test compares
-it). Held-out data only, 95 % intervals by bootstrap over patients or blocks. What each model cannot do is in its card beside
-it (`ml/bundles/*/*/card.md`); read that before you use a figure. All data are retrospective and public; nothing here has been
-shown in a clinic.
+Every figure here is read from the manifest of a shipped bundle (`python -m bench.results` writes this page; a test
+compares it). Held-out data only, 95 % intervals by bootstrap over patients or blocks. What each model cannot do is in
+its card beside it (`ml/bundles/*/*/card.md`); read that before you use a figure. All data are retrospective and public;
+nothing here has been shown in a clinic.
 """
 
 

@@ -63,8 +63,8 @@ def _layers(head: Head) -> list[nn.Module]:
 def grad_cam(image: Rgb, bundle: Bundle, label: str) -> Floats:
     """How much each place of ``image`` (h, w, 3) speaks for ``label``: (h, w), 0 to 1.
 
-    ``label`` is one of the image labels of the bundle (KeyError otherwise). Resolution: a 14 × 14 grid, enlarged. All
-    zero where nothing speaks for the label.
+    ``label`` is one of the image labels of the bundle (KeyError otherwise). Resolution: grids of 14 × 14 and 7 × 7,
+    enlarged. All zero where nothing speaks for the label.
     """
     model = load_model(bundle)
     target = dict(zip(model.image_labels, range(len(model.image_labels)), strict=True))[label]
@@ -76,10 +76,19 @@ def grad_cam(image: Rgb, bundle: Bundle, label: str) -> Floats:
 
 
 def cam_of(network: Whole, square: Rgb, target: int, shape: tuple[int, ...]) -> Floats:
-    """The map of a prepared image for the logit ``target``, enlarged to ``shape``."""
+    """The map of a prepared image for the logit ``target``, enlarged to ``shape``.
+
+    The mean of the maps of both layers that the head sees, each with its own maximum at 1.
+    """
     x = to_tensor(square[None]).requires_grad_()
-    heat = LayerGradCam(network, network.trunk.features[MIDDLE]).attribute(x, target=target, relu_attributions=True)
-    heat = functional.interpolate(heat.detach(), size=shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+    layers = (network.trunk.features[MIDDLE], network.trunk.features[-1])
+    heat = sum(_share(LayerGradCam(network, layer), x, target, shape) for layer in layers)
+    return np.asarray(heat / max(float(np.max(heat)), 1e-12), dtype=np.float64)
+
+
+def _share(method: LayerGradCam, x: torch.Tensor, target: int, shape: tuple[int, ...]) -> Floats:
+    heat = method.attribute(x, target=target, relu_attributions=True).detach()
+    heat = functional.interpolate(heat, size=shape, mode="bilinear", align_corners=False)[0, 0].numpy()
     return np.asarray(heat / max(float(heat.max()), 1e-12), dtype=np.float64)
 
 

@@ -43,11 +43,10 @@ def test_a_field_shows_as_many_white_cells_as_its_kind_has(kind):
 
 
 def test_blasts_are_larger_than_haematogones():
-    blast, haematogone = (
-        np.median([s for seed in range(4) for s in white_cells(synthetic.draw_field(kind, seed))])
-        for kind in ("Pre-B", "haematogones")
-    )
-    assert blast > 1.4 * haematogone
+    def radius(field, cell):
+        return synthetic.FIELDS[field].red_radius * synthetic.CELLS[cell].radius
+
+    assert radius("Pre-B", "Lymphoblast, Pre-B") > 1.4 * radius("haematogones", "Haematogone")
 
 
 def test_light_dominates_and_stain_is_there():

@@ -96,7 +96,7 @@ def test_what_is_no_smear_is_not_answered(tmp_path, capsys):
     [
         ("--image", "field.png", b"no picture", "Send PNG"),
         ("--labs", "labs.csv", b"loinc,value,unit\n6690-2,12.1,furlong\n", "furlong"),
-        ("--expression", "counts.tsv", b"gene\tS1\nTP53\tmany\n", "many"),
+        ("--expression", "counts.tsv", b"gene\tS1\nTP53\tmany\n", "Ensembl"),
     ],
 )
 def test_a_rejected_file_is_named_and_ends_with_two(tmp_path, capsys, option, name, content, mention):

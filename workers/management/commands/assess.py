@@ -15,6 +15,7 @@ from clinic.cases import dispatch, services
 from clinic.cases.models import Analysis, AnalysisStatus, Assessment, Case, Finding, ItemKind, ItemStatus, StudyItem
 from clinic.errors import MarrowError
 from clinic.patients.services import register_patient
+from ml.findings import MODALITIES
 
 KIND_OF_OPTION = {
     "image": ItemKind.SMEAR_FIELD,
@@ -98,7 +99,8 @@ def _explain(rejected: list[StudyItem]) -> int:
 
 def _result(analysis: Analysis) -> dict[str, Any]:
     body = Assessment.objects.get(analysis=analysis).body
-    findings = [{key: finding.body[key] for key in KEYS} for finding in Finding.objects.filter(analysis=analysis)]
+    saved = {finding.modality: finding.body for finding in Finding.objects.filter(analysis=analysis)}
+    findings = [{key: saved[modality][key] for key in KEYS} for modality in MODALITIES if modality in saved]
     keys = ("status", "answer", "prediction_set", "probabilities", "discordance", "reasons", "urgent")
     said = {key: body[key] for key in keys} | {"findings": findings}
     return said | {"case": str(analysis.case.pk), "analysis": str(analysis.pk)}
