@@ -176,7 +176,12 @@ class Client:
         return self._said(self.http.post(path, data={"kind": kind, "options": json.dumps({})}, files=parts))
 
     def items(self, case_id: str) -> list[dict[str, Any]]:
-        return list(self.get(f"cases/{case_id}/items")["results"])
+        page = self.get(f"cases/{case_id}/items")
+        items = list(page["results"])
+        while page["next"]:
+            page = self._said(self.http.get(page["next"]))
+            items += page["results"]
+        return items
 
     @staticmethod
     def _said(response: httpx.Response) -> Any:
