@@ -39,10 +39,15 @@ NAMES = {
     "labs": "the laboratory values",
 }
 APL_MESSAGE = (
-    "Acute promyelocytic leukaemia is not excluded (probability {p:.0%}). Treat as an emergency: check coagulation "
+    "Acute promyelocytic leukaemia is not excluded (probability {p}). Treat as an emergency: check coagulation "
     "(PT, aPTT, fibrinogen, D-dimer, platelets) now. PML::RARA by FISH or RT-PCR, or PML antibody immunofluorescence, "
     "excludes it. The ELN guideline starts ATRA on suspicion, before these are back (doi:10.1182/blood-2019-01-894980)."
 )
+
+
+def percent(p: float) -> str:
+    """In words that never say certain: > 99% and < 1% at the ends."""
+    return "> 99%" if p > 0.99 else "< 1%" if p < 0.01 else f"{p:.0%}"
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ def _urgent(readings: list[ev.Reading], p: ev.Array, rules: dict[str, Any]) -> l
     apl = float(p[ev.columns("apl")].sum())
     if not _apl_looked_at(readings) or apl < rules["thresholds"]["urgent_apl"]:
         return []
-    return [{"code": "apl_not_excluded", "message": APL_MESSAGE.format(p=apl)}]
+    return [{"code": "apl_not_excluded", "message": APL_MESSAGE.format(p=percent(apl))}]
 
 
 def _apl_looked_at(readings: Iterable[ev.Reading]) -> bool:
@@ -262,7 +267,7 @@ def _why_abstained(
     if tree.root in {said["node"] for said in discordance}:
         return {"code": "conflicting", "message": discordance[0]["message"]}
     best = sorted(tree.children(tree.root), key=lambda node: -by_node[node])
-    odds = ", ".join(f"{tree.nodes[node].name} {by_node[node]:.0%}" for node in best)
+    odds = ", ".join(f"{tree.nodes[node].name} {percent(by_node[node])}" for node in best)
     return {"code": "no_node_passes", "message": f"The results leave it open ({odds}). Add another kind of result."}
 
 

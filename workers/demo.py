@@ -14,8 +14,6 @@ import httpx
 
 from clinic.accounts.models import Membership, Role, Site, User
 from clinic.accounts.services import create_site, create_user, grant_role
-from genomics import synthetic as tables
-from ml import synthetic as smears
 
 SITE_CODE = "demo"
 PEOPLE = (
@@ -120,6 +118,9 @@ def seed_people(home: Path) -> str:
 
 def make_files(case: DemoCase, folder: Path) -> dict[str, list[Path]]:
     """Draw and compute the case's files. Returns item kind → files."""
+    from genomics import synthetic as tables  # noqa: PLC0415 (slow to import, and needed once)
+    from ml import synthetic as smears  # noqa: PLC0415
+
     folder.mkdir(parents=True, exist_ok=True)
     made: dict[str, list[Path]] = {}
     for kind in ("smear_field", "smear_cell"):
@@ -150,11 +151,17 @@ def put_in(client: Client, case: DemoCase, home: Path) -> str:
 
 
 def analyse(client: Client, case_id: str) -> str:
-    """Ask for an analysis as soon as every item is checked, or join the one under way. Returns its id."""
+    """Ask for an analysis as soon as every item is checked. Returns its id.
+
+    One that is under way, or that the active bundles have done already, is not asked for again.
+    """
     wait_for(lambda: all(i["status"] != "received" for i in client.items(case_id)), seconds=120)
-    earlier = client.get(f"cases/{case_id}/analyses")["results"]
-    live = [said for said in earlier if said["status"] in {"queued", "running"}]
-    return str((live or [client.post(f"cases/{case_id}/analyses")])[0]["id"])
+    active = {said["name"]: said["sha256"] for said in client.get("bundles") if said["status"] == "active"}
+    for said in client.get(f"cases/{case_id}/analyses")["results"]:
+        done = said["status"] == "succeeded" and all(active.get(n) == sha for n, sha in said["bundles"].items())
+        if done or said["status"] in {"queued", "running"}:
+            return str(said["id"])
+    return str(client.post(f"cases/{case_id}/analyses")["id"])
 
 
 class Client:

@@ -53,9 +53,14 @@ def bundle_of(sha256: str) -> Bundle:
     return bundle
 
 
+def import_all() -> None:
+    """Import every model, the fusion and the explanations."""
+    for name in (*(how.predict for how in MODALITIES.values()), "ml.fusion:fuse", "ml.explain:overlay_png"):
+        function(name)
+
+
 def warm_up() -> None:
-    """Import every model and load every active bundle, so that the first case is not the slow one."""
-    for modality, how in MODALITIES.items():
-        function(how.predict)
+    """Read and verify every active bundle, so that the first case is not the slow one."""
+    for modality in MODALITIES:
         for row in ModelBundle.objects.filter(name=BUNDLE_OF_MODALITY[modality], status="active"):
             bundle_of(row.sha256)

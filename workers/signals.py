@@ -8,7 +8,7 @@ import time
 from threading import Event, Thread
 from typing import Any
 
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
@@ -18,11 +18,22 @@ logger = logging.getLogger(__name__)
 _stop = Event()
 
 
+@worker_init.connect
+def import_models(**_: Any) -> None:
+    """Import what the models need before the pool forks: once, for all its processes."""
+    import torch  # noqa: PLC0415 (with one thread: a pool of threads does not survive a fork)
+
+    from workers.modalities import import_all  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    import_all()
+
+
 @worker_process_init.connect
 def warm_up(**_: Any) -> None:
     os.nice(5)  # the web stays quick while models run
     sandbox.allow_children()
-    import torch  # noqa: PLC0415 (the main process of the worker needs none)
+    import torch  # noqa: PLC0415
 
     from workers.modalities import warm_up as load  # noqa: PLC0415
 
