@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -24,6 +24,7 @@ class Service:
     url: str
     home: Path
     env: dict
+    opened: list = field(default_factory=list)
 
     def manage(self, *words, stdin=""):
         command = [sys.executable, "manage.py", *words]
@@ -32,7 +33,9 @@ class Service:
         )
 
     def client(self, username):
-        return Client(self.url, username, PASSWORD)
+        made = Client(self.url, username, PASSWORD)
+        self.opened.append(made.http)
+        return made
 
     def processes(self, word):
         """The ids of this service's processes whose command line has ``word``."""
@@ -65,6 +68,8 @@ def service(tmp_path_factory):
         drain.start()
         wait_for(lambda: _answers(running.url), seconds=90)
         yield running
+        for client in running.opened:
+            client.close()
         supervisor.send_signal(signal.SIGTERM)
         supervisor.wait(60)
         drain.join(10)
