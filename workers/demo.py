@@ -94,8 +94,8 @@ CASES = (
         "Two results that do not fit together",
         "SYNTHETIC. Expression and labs of different make: were the tubes swapped?",
         5,
-        expression="NPM1",
-        labs="ALL",
+        expression="T-ALL",
+        labs="AML",
     ),
 )
 

@@ -76,11 +76,12 @@ def test_a_bundle_is_loaded_once_in_a_process(case, capsys, monkeypatch):
 
 
 def test_what_does_not_fit_together_is_said(tmp_path, capsys):
-    tables.write_expression(tmp_path / "counts.tsv", "NPM1", 5)
-    tables.write_labs(tmp_path / "labs.csv", "ALL", 5)
+    tables.write_expression(tmp_path / "counts.tsv", "T-ALL", 5)
+    tables.write_labs(tmp_path / "labs.csv", "AML", 5)
     said = assess(capsys, "--expression", str(tmp_path / "counts.tsv"), "--labs", str(tmp_path / "labs.csv"))
-    sure = next(f for f in said["findings"] if f["modality"] == "labs")["probabilities"]["ALL"]
-    assert said["discordance"] or sure < 0.9, said
+    (contradiction,) = said["discordance"]
+    assert (contradiction["node"], contradiction["modalities"]) == ("acute_leukaemia", ["expression", "labs"])
+    assert said["answer"]["node"] == "acute_leukaemia"
 
 
 def test_what_is_no_smear_is_not_answered(tmp_path, capsys):
