@@ -39,7 +39,12 @@ LOWEST_THRESHOLD, HIGHEST_THRESHOLD = 0.7, 0.99
 FALSE_CONTRADICTIONS = 0.05
 LEAST_CONTRADICTION = 1.1  # 3 to 1 on each side
 APL_SENSITIVITY = 0.98
-LEAST_IN_SCOPE = 0.5  # where every bundle puts the border of what it has seen
+LEAST_IN_SCOPE = {  # ½ is where a bundle puts the border of what it has seen; of one laboratory alone, nearer
+    "smear_field": 0.8,
+    "smear_cell": 0.8,
+    "expression": 0.5,
+    "labs": 0.5,
+}
 FEWEST = 100  # patients of one combination of modalities, to calibrate anything for it
 MAX_WEIGHT = 1.5  # so that a fit on few people cannot run away
 
@@ -97,7 +102,7 @@ def first_rules(weights: Mapping[str, float]) -> dict[str, Any]:
         "scope_cap": SCOPE_CAP,
         "thresholds": {
             "level": {"otherwise": {str(level): 0.0 for level in ERROR_ALLOWED}},
-            "in_scope": dict.fromkeys(MODALITIES, LEAST_IN_SCOPE),
+            "in_scope": {m: LEAST_IN_SCOPE[m] for m in MODALITIES},
             "discordance": LEAST_CONTRADICTION,
             "urgent_apl": 0.0,
             "maturation": 0.2,
