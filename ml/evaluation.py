@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 NOTE = "If these images are among the training data, the figures are apparent; held-out ones are in the card."
-BLAST_OR_PROMYELOCYTE = (smear_cell.BLAST, "Promyelocyte")
 
 
 def evaluate(bundle: Bundle, data: Path) -> dict[str, Any]:
@@ -71,8 +70,8 @@ def _evaluate_cells(bundle: Bundle, data: Path) -> dict[str, Any]:
     names, diagnoses = model.image_labels, model.labels_of["case"]
     y = np.array([_index(name, names, f"cells.csv, row {k + 2}") for k, name in enumerate(cells.cell_class)])
     p = _table(readings)
-    blast = np.isin(cells.cell_class, BLAST_OR_PROMYELOCYTE)
-    p_blast = p[:, [names.index(name) for name in BLAST_OR_PROMYELOCYTE]].sum(axis=1)
+    blast = np.isin(cells.cell_class, smear_cell.BLAST_OR_PROMYELOCYTE)
+    p_blast = p[:, [names.index(name) for name in smear_cell.BLAST_OR_PROMYELOCYTE]].sum(axis=1)
     of_cases, truth = [], []
     for rows in cells.groupby("patient").indices.values():
         of_cases.append(list(smear_cell.finding_of([readings[k] for k in rows], model).probabilities.values()))

@@ -48,6 +48,11 @@ class QualityFlag:
     blocking: bool = False
 
 
+def percent(p: float) -> str:
+    """A probability as a person should read it: never 0% and never 100%, which no model knows."""
+    return "> 99%" if p > 0.99 else "< 1%" if p < 0.01 else f"{p:.0%}"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one modality says of one case.

@@ -22,7 +22,7 @@ import numpy as np
 
 from ml import evidence as ev
 from ml.diagnosis_tree import load_tree
-from ml.findings import MODALITIES
+from ml.findings import MODALITIES, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,11 +43,6 @@ APL_MESSAGE = (
     "(PT, aPTT, fibrinogen, D-dimer, platelets) now. PML::RARA by FISH or RT-PCR, or PML antibody immunofluorescence, "
     "excludes it. The ELN guideline starts ATRA on suspicion, before these are back (doi:10.1182/blood-2019-01-894980)."
 )
-
-
-def percent(p: float) -> str:
-    """In words that never say certain: > 99% and < 1% at the ends."""
-    return "> 99%" if p > 0.99 else "< 1%" if p < 0.01 else f"{p:.0%}"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ BLAST_EQUIVALENTS = (
     "Promyelocyte",
     "Promonocyte",
 )  # what the attention rests on: blasts and what counts as such
+BLAST_OR_PROMYELOCYTE = (BLAST, "Promyelocyte")
 NOT_COUNTED = ("Smudge cells", "Giant thrombocyte", "Thrombocyte aggregation", "Erythroblast")
 FEW_CELLS = 50
 

@@ -36,7 +36,6 @@ PREPROCESSING = {
 }
 CASE_LABELS = ("APL", "AML")
 NAMES = {"APL": "Acute promyelocytic leukaemia", "AML": "Other acute myeloid leukaemia"}
-BLAST_OR_PROMYELOCYTE = (smear_cell.BLAST, "Promyelocyte")
 CASE_PENALTY = 0.1  # per patient: there are few
 DATA = "Sidhom et al. 2021, discovery cohort"
 SPLIT = "5-fold grouped by patient"
@@ -190,8 +189,8 @@ def likeness(p: Floats, names: Sequence[str]) -> Floats:
 def metrics(
     p: Floats, y: Labels, names: tuple[str, ...], cells: pd.DataFrame, cases: Cases, p_cases: Floats
 ) -> dict[str, Any]:
-    blast = np.isin(y, [names.index(name) for name in BLAST_OR_PROMYELOCYTE])
-    p_blast = p[:, [names.index(name) for name in BLAST_OR_PROMYELOCYTE]].sum(axis=1)
+    blast = np.isin(y, [names.index(name) for name in smear_cell.BLAST_OR_PROMYELOCYTE])
+    p_blast = p[:, [names.index(name) for name in smear_cell.BLAST_OR_PROMYELOCYTE]].sum(axis=1)
     two = np.column_stack([1 - p_blast, p_blast])
     patient = cells.patient.to_numpy()
     return {

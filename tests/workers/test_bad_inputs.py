@@ -4,7 +4,6 @@ import gzip
 import io
 import struct
 import tempfile
-import zlib
 from pathlib import Path
 
 import pydicom
@@ -19,26 +18,15 @@ from clinic.errors import InvalidInput
 from clinic.patients.services import register_patient
 from genomics import synthetic as tables
 from ml import synthetic
+from tests.ml.test_images import png_claiming
 
 pytestmark = pytest.mark.django_db
 
 
-def picture(size=(224, 224)):
+def picture():
     stream = io.BytesIO()
-    Image.fromarray(synthetic.draw_field("Pre-B", 1, size[0])).save(stream, "PNG")
+    Image.fromarray(synthetic.draw_field("Pre-B", 1)).save(stream, "PNG")
     return stream.getvalue()
-
-
-def png_claiming(width, height):
-    """A small file whose header says that it unfolds to ``width`` × ``height`` pixels."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = zlib.compressobj()
-    body = b"".join(rows.compress(bytes(10**6)) for _ in range(20)) + rows.flush()
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def lying_dicom():
@@ -79,7 +67,7 @@ BAD = {
     "bomb.tsv.gz": ("expression", gzip.compress(b"\0" * 10**8), ()),
     "nan.tsv": ("expression", counts("TP53\tNaN"), ("TP53",)),
     "word.tsv": ("expression", counts("TP53\tmany"), ("TP53", "many")),
-    "twice.tsv": ("expression", gene_twice(), ("ENSG",)),
+    "twice.tsv": ("expression", gene_twice, ("ENSG",)),
     "negative.tsv": ("expression", counts("TP53\t-4"), ("-4",)),
     "unit.csv": ("labs", b"loinc,value,unit\n6690-2,12.1,furlong\n", ("furlong",)),
     "unit.json": ("labs", LABS_JSON.encode(), ("furlong",)),
@@ -97,6 +85,7 @@ def case(site, clinician):
 @pytest.mark.parametrize("name", BAD)
 def test_it_is_rejected_with_file_place_and_remedy(name, case, clinician, django_capture_on_commit_callbacks):
     kind, content, mentions = BAD[name]
+    content = content() if callable(content) else content
     with django_capture_on_commit_callbacks(execute=True):
         item = services.receive_item(case=case, file=[content], filename=name, kind=kind, options={}, by=clinician)
     item.refresh_from_db()

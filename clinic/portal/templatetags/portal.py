@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from clinic.accounts import access
 from ml.diagnosis_tree import load_tree
+from ml.findings import percent as in_words
 
 register = template.Library()
 
@@ -50,12 +51,8 @@ SEEN = {
 
 @register.filter
 def percent(share):
-    """A probability as a clinician should read it: never 0 % and never 100 %, which no model knows."""
-    if share is None:
-        return "–"
-    if share < 0.01:
-        return "< 1 %"
-    return "> 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
+    """A probability, "–" where there is none."""
+    return "–" if share is None else in_words(share).replace("%", " %")
 
 
 @register.filter

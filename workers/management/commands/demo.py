@@ -8,6 +8,7 @@ import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from ml.findings import percent
 from workers import demo
 
 READY_SECONDS, RESULT_SECONDS = 90, 180
@@ -40,7 +41,7 @@ class Command(BaseCommand):
         body = assessment["body"]
         asked, ended = (datetime.fromisoformat(analysis[key]) for key in ("requested_at", "finished_at"))
         answer = body["answer"]
-        said = f"{answer['name']}, probability {answer['probability']:.0%}" if answer else "abstained: no answer"
+        said = f"{answer['name']}, probability {percent(answer['probability'])}" if answer else "abstained: no answer"
         self.stdout.write(
             f"\nSynthetic case {case.mrn} ({case.title}), analysed in {(ended - asked).total_seconds():.1f} s"
         )
