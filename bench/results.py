@@ -1,8 +1,11 @@
-"""``docs/results.md`` from the manifests of the shipped bundles: python -m bench.results"""
+"""``docs/results.md`` from the bundles' manifests and the files of ``docs/measured``: python -m bench.results"""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import gan_effect, generalisation, imaging, papers
 from ml.bundle import find_bundle, load_bundle
 from ml.cards import table
 from ml.findings import BUNDLE_OF_MODALITY
@@ -14,13 +17,20 @@ SHOWN = {
     "auc_macro": "AUROC",
     "ece": "calibration error",
 }
+MEASURED: dict[str, Callable[[Any], list[str]]] = {
+    "generalisation.json": generalisation.section,
+    "papers.json": papers.section,
+    "gan.json": gan_effect.section,
+    "imaging.json": imaging.section,
+}
 HEAD = """\
 # Results
 
-Every figure here is read from the manifest of a shipped bundle (`python -m bench.results` writes this page; a test
-compares it). Held-out data only, 95 % intervals by bootstrap over patients or blocks. What each model cannot do is in
-its card beside it (`ml/bundles/*/*/card.md`); read that before you use a figure. All data are retrospective and public;
-nothing here has been shown in a clinic.
+Every figure here is read from the manifest of a shipped bundle or from a file of `docs/measured`, which names the
+command that wrote it (`python -m bench.results` writes this page; a test compares it). Held-out data only, 95 %
+intervals by bootstrap over patients or blocks. What each model cannot do is in its card beside it
+(`ml/bundles/*/*/card.md`); read that before you use a figure. All data are retrospective and public; nothing here has
+been shown in a clinic.
 """
 
 
@@ -30,7 +40,15 @@ def page() -> str:
         manifest = load_bundle(find_bundle(name)).manifest
         parts += [f"\n## {name} {manifest['version']}\n", *_figures(manifest["metrics"]), "", *_baselines(manifest)]
         parts += [""] + [f"- {limit}" for limit in manifest["limits"][:3]]
-    return "\n".join([*parts, "", *_fusion()]) + "\n"
+    return "\n".join([*parts, "", *_fusion(), *_measured()]) + "\n"
+
+
+def _measured() -> list[str]:
+    """A section for each measurement that has been made."""
+    folder = TARGET.parent / "measured"
+    files = {folder / name: section for name, section in MEASURED.items()}
+    said = [["", *section(json.loads(file.read_text("utf-8")))] for file, section in files.items() if file.is_file()]
+    return [line for lines in said for line in lines]
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""``python -m ml predict|evaluate|train``: the image bundles from the command line."""
+"""``python -m ml predict|cells|evaluate|site|train|fit``: the image bundles and networks by name, from a shell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml import smear_cell, smear_field, train_cell, train_field
+from ml import field_cells, fit, site_threshold, smear_cell, smear_field, train_cell, train_field
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
 from ml.evaluation import evaluate
 from ml.findings import InputRejected
@@ -16,7 +16,7 @@ from ml.images import read_image
 from ml.smear import load_model, read_images
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ml.smear import Rgb
 
@@ -32,10 +32,18 @@ def arguments() -> argparse.ArgumentParser:
     predict.add_argument("--case", action="store_true", help="one finding for all images together, as one case")
     score = commands.add_parser("evaluate", help="the metrics of a labelled set")
     score.add_argument("--data", type=Path, required=True, help="class folders, or a folder with cells.csv")
-    for command in (predict, score):
-        command.add_argument("--bundle", required=True, choices=sorted(TRAIN))
+    predict.add_argument("--site", type=Path, help="a threshold for blasts that the command site wrote")
+    site = commands.add_parser("site", help="a laboratory's own threshold for blasts, from cells known to be normal")
+    site.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    site.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    cells = commands.add_parser("cells", help="the white cells of whole fields: found, named and counted")
+    cells.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    cells.set_defaults(bundle="smear-cell")
+    for command in (predict, score, site, cells):
         command.add_argument("--version", help="the newest, where none is named")
         command.add_argument("--json", action="store_true", help="one JSON object a line")
+    for command in (predict, score, site):
+        command.add_argument("--bundle", required=True, choices=sorted(TRAIN))
     train = commands.add_parser("train", help="make a bundle")
     train.add_argument("bundle", choices=sorted(TRAIN))
     train.add_argument("--data", type=Path, required=True, help="as for evaluate")
@@ -43,8 +51,10 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="the bundle's folder, named after its version")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--foreign", type=Path, help="images of another laboratory: asked, never learned from")
+    train.add_argument("--fields", type=Path, help="for smear-cell: class folders, for their cells")
     train.add_argument("--cache", type=Path, help="folder for features, so that a second run is quick")
     train.add_argument("--oof", type=Path, help="CSV for the held-out predictions, from which the fusion learns")
+    fit.add_arguments(commands.add_parser("fit", help="train and score a network by name"))
     return parser
 
 
@@ -75,8 +85,45 @@ def predict(said: argparse.Namespace, bundle: Bundle) -> int:
         finding = PREDICT[bundle.manifest["modality"]](frames, bundle).as_dict()
         show(finding | {"id": "case"}, as_json=said.json)
     elif frames:
+        judge = blast_judge(bundle, said.site)
         for reading in read_images(frames, load_model(bundle)):
-            show(reading.as_dict(), as_json=said.json)
+            show(reading.as_dict() | judge(reading.probabilities), as_json=said.json)
+    return 2 if refused else 0
+
+
+def cells(said: argparse.Namespace, bundle: Bundle) -> int:
+    frames, refused = read_frames(said.images)
+    found = field_cells.read_cells(frames, bundle)
+    if said.json:
+        print(json.dumps(found, ensure_ascii=False))
+        return 2 if refused else 0
+    for field in found["fields"]:
+        blast = "–" if field["blast"] is None else f"{field['blast']:.3f}"
+        print(f"{field['id']}\t{field['cells']} cells\tmean blast {blast}")
+    print(", ".join(f"{name} {count}" for name, count in found["differential"].items()) or "no cells")
+    return 2 if refused else 0
+
+
+def blast_judge(bundle: Bundle, site: Path | None) -> Callable[[Mapping[str, float]], dict[str, Any]]:
+    """For a cell bundle: P(blast), and whether it reaches the threshold, the site's own where there is one."""
+    if "blast" not in bundle.manifest["thresholds"]:
+        return lambda _: {}
+    home = site_threshold.home_of(bundle)["threshold"]
+    threshold = site_threshold.read(site, bundle).threshold if site else home
+
+    def judge(probabilities: Mapping[str, float]) -> dict[str, Any]:
+        p = site_threshold.blast_probability(probabilities)
+        return {"blast": {"probability": p, "threshold": threshold, "called": p >= threshold}}
+
+    return judge
+
+
+def site(said: argparse.Namespace, bundle: Bundle) -> int:
+    frames, refused = read_frames(said.images)
+    readings = read_images(frames, load_model(bundle)) if frames else []
+    learned = site_threshold.of_normal_cells(readings, bundle, f"{len(said.images)} files")
+    learned.write(said.out)
+    print(f"{learned.cells} normal cells: blast from {learned.threshold:.3f} (at home {learned.home:.3f})")
     return 2 if refused else 0
 
 
@@ -86,7 +133,8 @@ def show(answer: dict[str, Any], *, as_json: bool) -> None:
         return
     likely = sorted(answer["probabilities"].items(), key=lambda pair: -pair[1])[:4]
     shares = ", ".join(f"{label} {p:.3f}" for label, p in likely)
-    print(f"{answer['id']}\t{answer['label'] or '–'}\t{shares}\tin scope {answer['in_scope']:.2f}")
+    blast = f"\tblast {answer['blast']['probability']:.3f}" if "blast" in answer else ""
+    print(f"{answer['id']}\t{answer['label'] or '–'}\t{shares}{blast}\tin scope {answer['in_scope']:.2f}")
     for sentence in answer["reasons"]:
         print(f"\t{sentence}")
 
@@ -103,19 +151,26 @@ def show_metrics(metrics: dict[str, Any], *, as_json: bool) -> None:
 def train(said: argparse.Namespace) -> int:
     learn = TRAIN[said.bundle]
     kept = {"foreign": said.foreign, "cache": said.cache, "oof": said.oof}
+    kept |= {"fields": said.fields} if said.fields else {}
     bundle = learn(said.data, said.weights, said.out, said.seed, **kept)
     print((bundle.path / "card.md").read_text("utf-8"))
     return 0
 
 
-def run(said: argparse.Namespace) -> int:
-    if said.command == "train":
-        return train(said)
-    bundle = load_bundle(find_bundle(said.bundle, said.version))
-    if said.command == "predict":
-        return predict(said, bundle)
+def score(said: argparse.Namespace, bundle: Bundle) -> int:
     show_metrics(evaluate(bundle, said.data), as_json=said.json)
     return 0
+
+
+WITH_BUNDLE = {"predict": predict, "cells": cells, "evaluate": score, "site": site}
+OWN = {"train": train, "fit": fit.from_arguments}  # commands that need no bundle
+
+
+def run(said: argparse.Namespace) -> int:
+    if said.command in OWN:
+        return OWN[said.command](said)
+    bundle = load_bundle(find_bundle(said.bundle, said.version))
+    return WITH_BUNDLE[said.command](said, bundle)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -3,86 +3,110 @@
 from __future__ import annotations
 
 import io
-import struct
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydicom import config, dcmread, uid
-from pydicom.dataelem import RawDataElement
-from pydicom.encaps import get_frame
+from pydicom import Dataset, Sequence, config, dcmread, uid
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels.utils import pixel_array
+from pydicom.multival import MultiValue
 
+from ml.dicom_pixels import (
+    FAULTS,
+    MAX_FRAMES,
+    NATIVE,
+    PICTURES,
+    UNDEFINED,
+    Pixels,
+    choose,
+    decoded,
+    value_of_pixels,
+)
 from ml.findings import InputRejected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pydicom import Dataset
-
 Rgb = npt.NDArray[np.uint8]
+
+__all__ = ["MAX_FRAMES", "read"]
 
 config.settings.reading_validation_mode = config.IGNORE  # a UID that is too long is no reason to refuse an image
 
-MAX_FRAMES = 64
-UNDEFINED = 0xFFFFFFFF  # the length of encapsulated pixels
-MAX_FRAMES_PIXELS = 512_000_000
-NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
-PICTURES = (uid.JPEGBaseline8Bit, uid.JPEG2000, uid.JPEG2000Lossless)  # each frame is a picture with its own header
+COARSEST = 1.0  # µm a pixel: a red cell is seven pixels wide
 SYNTAXES = (*NATIVE, *PICTURES, uid.RLELossless)
 COLOURS = {
     "MONOCHROME1": 1, "MONOCHROME2": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_ICT": 3, "YBR_RCT": 3,
 }  # fmt: skip
 NOT_MICROSCOPY = {"CT", "MR", "CR", "DX", "MG", "NM", "PT", "XA", "RF", "US"}
 REQUIRED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored")
-FAULTS = (
-    OSError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, AttributeError, MemoryError,
-    RuntimeError, NotImplementedError, struct.error, Image.DecompressionBombError,
+WANTED = (
+    *REQUIRED, "PixelRepresentation", "PlanarConfiguration", "NumberOfFrames", "Modality", "ImageType",
+    "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "SharedFunctionalGroupsSequence", "OpticalPathSequence",
+    "ImagedVolumeWidth", "TotalPixelMatrixColumns",
 )  # fmt: skip
+NOT_CELLS = {
+    "LABEL": "the slide's label, which may name the patient",
+    "OVERVIEW": "an overview of the slide",
+    "LOCALIZER": "an overview of the slide",
+    "THUMBNAIL": "a thumbnail of the slide",
+}
 EXPORT = "Export it again as uncompressed, JPEG baseline, JPEG 2000 or RLE DICOM, or as PNG."
+FINEST = "Send the slide's VOLUME image of the highest resolution: 0.5 µm a pixel or less."
 
 
 def read(source: Path, place: str, max_pixels: int, min_side: int) -> tuple[Iterator[Rgb], dict[str, Any]]:
-    """Frames (h, w, 3, uint8), at most MAX_FRAMES, evenly chosen, and the summary. Raises InputRejected."""
+    """Frames (h, w, 3, uint8), at most MAX_FRAMES (see ml.dicom_pixels.choose), and the summary. Raises InputRejected.
+
+    Memory holds the header and one frame.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            syntax = read_file_meta_info(source).get("TransferSyntaxUID")
-            check_syntax(syntax, place)
-            dataset = dcmread(source)
-        except FAULTS as fault:
-            raise refused("damaged", place, "The DICOM header is incomplete or damaged.") from fault
-        check_declared(dataset, place)
-        check_header(dataset, place)
-        check_extent(dataset, place, max_pixels, min_side)
-        check_length(dataset, place)
-    count = frame_count(dataset, place)
-    chosen = evenly(count, dataset.Rows * dataset.Columns)
+        pixels = opened(source, place)
+        check_extent(pixels.header, place, max_pixels, min_side)
+        check_level(pixels.header, place)
+        check_length(pixels, place)
+        chosen = choose(pixels)
+    header = pixels.header
     summary: dict[str, Any] = {
         "format": "DICOM",
-        "width": int(dataset.Columns),
-        "height": int(dataset.Rows),
+        "width": int(header.Columns),
+        "height": int(header.Rows),
         "frames": len(chosen),
-        "flags": noticed(dataset, count, len(chosen)),
-        "transfer_syntax": syntax.name,
-        "modality": str(dataset.get("Modality", "")),
+        "flags": noticed(pixels, len(chosen)),
+        "transfer_syntax": pixels.syntax.name,
+        "modality": str(header.get("Modality", "")),
     }
-    return (decode(dataset, index, place) for index in chosen), summary
+    return (decode(pixels, index, place) for index in chosen), summary | optics(header)
+
+
+def opened(source: Path, place: str) -> Pixels:
+    """The header, judged, and where the pixels lie; of these nothing is read."""
+    try:
+        syntax = read_file_meta_info(source).get("TransferSyntaxUID")
+        check_syntax(syntax, place)
+        with source.open("rb") as stream:
+            header = dcmread(stream, stop_before_pixels=True, specific_tags=list(WANTED))
+            found = value_of_pixels(stream, syntax)
+    except FAULTS as fault:
+        raise refused("damaged", place, "The DICOM header is incomplete or damaged.") from fault
+    check_header(header, place, has_pixels=bool(found and found[1]))
+    return Pixels(source, header, *(found or (0, 0, "")), frame_count(header, place))
 
 
 def refused(code: str, place: str, problem: str, remedy: str = EXPORT) -> InputRejected:
     return InputRejected(code, place=place, problem=problem, remedy=remedy)
 
 
-def noticed(dataset: Dataset, count: int, chosen: int) -> list[str]:
+def noticed(pixels: Pixels, chosen: int) -> list[str]:
     said = {
-        "frames_chosen": chosen < count,
-        "grey": dataset.SamplesPerPixel == 1,
-        "reduced_depth": dataset.BitsStored > 8,
+        "frames_chosen": chosen < pixels.count,
+        "grey": pixels.header.SamplesPerPixel == 1,
+        "reduced_depth": pixels.header.BitsStored > 8,
     }
     return [code for code, true in said.items() if true]
 
@@ -95,17 +119,10 @@ def check_syntax(syntax: uid.UID | None, place: str) -> None:
         raise refused("unsupported_type", place, f"The transfer syntax {syntax.name} is not read.")
 
 
-def check_declared(dataset: Dataset, place: str) -> None:
-    """The length that the pixels' own element declares; known only until the element is first looked at."""
-    pixels: Any = dataset.get_item("PixelData") if "PixelData" in dataset else None
-    if isinstance(pixels, RawDataElement) and pixels.length != UNDEFINED and pixels.length > len(pixels.value or b""):
-        raise wrong_length(place, pixels.length, len(pixels.value or b""))
-
-
-def check_header(dataset: Dataset, place: str) -> None:
-    for name in (*REQUIRED, "PixelData"):
-        if name not in dataset or dataset[name].is_empty:
-            raise refused("missing_tag", f"{place}, tag {name}", "It is missing or empty; the file may be cut off.")
+def check_header(dataset: Dataset, place: str, *, has_pixels: bool) -> None:
+    missing = [name for name in REQUIRED if name not in dataset or dataset[name].is_empty]
+    for name in (*missing, *([] if has_pixels else ["PixelData"])):
+        raise refused("missing_tag", f"{place}, tag {name}", "It is missing or empty; the file may be cut off.")
     if dataset.get("Modality") in NOT_MICROSCOPY:
         raise refused(
             "wrong_modality",
@@ -163,18 +180,71 @@ def check_extent(dataset: Dataset, place: str, max_pixels: int, min_side: int) -
         )
 
 
-def check_length(dataset: Dataset, place: str) -> None:
-    """The bytes that are there against what the header claims. Encapsulated frames are judged one by one in decode.
+def check_level(header: Dataset, place: str) -> None:
+    """A slide's label, its overview and its coarse levels are files like its cells; only these can be read."""
+    kind = next((said for said in NOT_CELLS if said in header.get("ImageType", ())), None)
+    if kind:
+        raise refused("wrong_level", f"{place}, tag ImageType (0008,0008)", f"This is {NOT_CELLS[kind]}.", FINEST)
+    spacing = optics(header).get("micrometres_per_pixel", 0)
+    if spacing > COARSEST:
+        problem = f"This level of the slide has {spacing:.3g} µm a pixel; cells are seen up to {COARSEST:g} µm a pixel."
+        raise refused("too_coarse", f"{place}, tag PixelSpacing (0028,0030)", problem, FINEST)
+
+
+def optics(header: Dataset) -> dict[str, float]:
+    """What the header of a whole slide says of its scale, as far as it says it: ``micrometres_per_pixel`` and
+    ``objective_power``. PixelSpacing outside the functional groups is a screen's or a printer's, and not asked.
+    """
+    measures = item(item(header, "SharedFunctionalGroupsSequence"), "PixelMeasuresSequence")
+    spacing = number(measures, "PixelSpacing")
+    width, columns = number(header, "ImagedVolumeWidth"), number(header, "TotalPixelMatrixColumns")
+    said = {
+        "micrometres_per_pixel": 1000 * (spacing or (width / columns if columns else 0)),
+        "objective_power": number(item(header, "OpticalPathSequence"), "ObjectiveLensPower"),
+    }
+    return {name: round(value, 4) for name, value in said.items() if value}
+
+
+def item(dataset: Dataset, name: str) -> Dataset:
+    """The first item of a sequence; an empty one where there is none."""
+    sequence = dataset.get(name)
+    return sequence[0] if isinstance(sequence, Sequence) and len(sequence) else Dataset()
+
+
+def number(dataset: Dataset, name: str) -> float:
+    """The first value of an element; 0 where it is absent or no positive number."""
+    try:
+        value = dataset.get(name)
+        first = float(value[0] if isinstance(value, MultiValue) else value)
+    except FAULTS:
+        return 0.0
+    return first if 0 < first < math.inf else 0.0
+
+
+def check_length(pixels: Pixels, place: str) -> None:
+    """The bytes that are there against what the header claims. Encapsulated frames are judged one by one in decode,
+    and the last of them here, so that a file that was cut off is noticed whichever frames are chosen.
 
     More bytes than claimed are refused too: with a wrong width the picture would be sheared and still be a picture.
     """
-    if dataset.file_meta.TransferSyntaxUID not in NATIVE:
+    if pixels.length != UNDEFINED and pixels.length > pixels.there:
+        raise wrong_length(place, pixels.length, pixels.there)
+    if pixels.syntax not in NATIVE:
+        check_last(pixels, place)
         return
-    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else dataset.SamplesPerPixel
-    claimed = dataset.Rows * dataset.Columns * samples * (dataset.BitsAllocated // 8) * frame_count(dataset, place)
-    there = len(dataset.PixelData)
-    if not claimed <= there <= claimed + claimed % 2:
-        raise wrong_length(place, claimed, there)
+    header = pixels.header
+    samples = 2 if header.PhotometricInterpretation == "YBR_FULL_422" else header.SamplesPerPixel
+    claimed = pixels.area * samples * (header.BitsAllocated // 8) * pixels.count
+    if not claimed <= pixels.length <= claimed + claimed % 2:
+        raise wrong_length(place, claimed, pixels.length)
+
+
+def check_last(pixels: Pixels, place: str) -> None:
+    try:
+        pixels.frame(pixels.count - 1)
+    except FAULTS as fault:
+        problem = f"The header claims {pixels.count:,} frames; the last of them is missing."
+        raise refused("damaged", f"{place}, frame {pixels.count}", problem) from fault
 
 
 def wrong_length(place: str, claimed: int, there: int) -> InputRejected:
@@ -186,40 +256,34 @@ def wrong_length(place: str, claimed: int, there: int) -> InputRejected:
     )
 
 
-def evenly(count: int, pixels: int) -> list[int]:
-    most = max(1, min(MAX_FRAMES, MAX_FRAMES_PIXELS // max(pixels, 1)))
-    return sorted({int(k) for k in np.linspace(0, count - 1, min(count, most)).round()})
-
-
-def decode(dataset: Dataset, index: int, place: str) -> Rgb:
+def decode(pixels: Pixels, index: int, place: str) -> Rgb:
     """One frame (h, w, 3), uint8. Raises InputRejected where its bytes do not hold what the header claims."""
     place = f"{place}, frame {index + 1}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            check_picture(dataset, index, place)
-            return to_rgb(pixel_array(dataset, index=index), dataset)
+            frame = None if pixels.syntax in NATIVE else pixels.frame(index)
+            if frame and pixels.syntax in PICTURES:
+                check_picture(frame, pixels.header, place)
+            return to_rgb(decoded(pixels, index, frame), pixels.header)
     except FAULTS as fault:
         raise refused("damaged", place, "The pixels are incomplete or damaged.") from fault
 
 
-def check_picture(dataset: Dataset, index: int, place: str) -> None:
+def check_picture(frame: bytes, header: Dataset, place: str) -> None:
     """A compressed frame is a picture with a header of its own; it must agree with the DICOM header before decoding."""
-    if dataset.file_meta.TransferSyntaxUID not in PICTURES:
-        return
-    frame = get_frame(dataset.PixelData, index, number_of_frames=frame_count(dataset, place))
     with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
-        if picture.size != (dataset.Columns, dataset.Rows):
+        if picture.size != (header.Columns, header.Rows):
             problem = (
                 f"The frame has {picture.width} × {picture.height} pixels, the header claims another size "
-                f"({dataset.Columns} × {dataset.Rows})."
+                f"({header.Columns} × {header.Rows})."
             )
             raise refused("damaged", place, problem)
 
 
-def to_rgb(pixels: npt.NDArray[Any], dataset: Dataset) -> Rgb:
-    scaled = pixels if dataset.BitsStored == 8 else np.round(pixels * (255.0 / (2**dataset.BitsStored - 1)))
+def to_rgb(pixels: npt.NDArray[Any], header: Dataset) -> Rgb:
+    scaled = pixels if header.BitsStored == 8 else np.round(pixels * (255.0 / (2**header.BitsStored - 1)))
     frame = np.clip(scaled, 0, 255).astype(np.uint8)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    if header.PhotometricInterpretation == "MONOCHROME1":
         frame = 255 - frame
     return np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame

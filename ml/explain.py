@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import cv2
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +16,13 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from ml.cell_view import on_image
 from ml.networks import MIDDLE, to_tensor
-from ml.smear import SmearModel, centre, load_model, prepare
+from ml.smear import SmearModel, load_model, prepare
 
 if TYPE_CHECKING:
     from ml.bundle import Bundle
-    from ml.heads import Head, Projection
+    from ml.heads import Head
 
 Rgb = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -29,12 +32,12 @@ LONGEST_SIDE = 640  # pixels of an overlay
 
 
 class Whole(nn.Module):
-    """Trunk, projection and head of one bundle as one differentiable network: (n, 3, h, w), 0–1 → logits."""
+    """Trunk and head of one bundle as one differentiable network: (n, 3, h, w), 0–1 → logits."""
 
     def __init__(self, model: SmearModel) -> None:
         super().__init__()
         self.trunk = model.trunk
-        self.head = nn.Sequential(_projection(model.projection), *_layers(model.heads["image"]))
+        self.head = nn.Sequential(*_layers(model.heads["image"]))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self.head(self.trunk(x)))
@@ -46,11 +49,6 @@ def _linear(weight: Floats, bias: Floats) -> nn.Linear:
         layer.weight.copy_(torch.from_numpy(weight))
         layer.bias.copy_(torch.from_numpy(bias))
     return layer
-
-
-def _projection(projection: Projection) -> nn.Linear:
-    weight = projection.axes / np.sqrt(projection.variance)[:, None] / projection.spread
-    return _linear(weight, -weight @ projection.centre)
 
 
 def _layers(head: Head) -> list[nn.Module]:
@@ -69,10 +67,16 @@ def grad_cam(image: Rgb, bundle: Bundle, label: str) -> Floats:
     model = load_model(bundle)
     target = dict(zip(model.image_labels, range(len(model.image_labels)), strict=True))[label]
     preprocessing = bundle.manifest["preprocessing"]
-    heat = np.zeros(image.shape[:2])
-    seen = centre(heat, preprocessing["centre"])
-    seen[:] = cam_of(Whole(model), prepare(image, preprocessing), target, seen.shape)
-    return heat
+    picture, _ = prepare(image, preprocessing)
+    heat = cam_of(Whole(model), picture, target, picture.shape[:2])
+    return PLACED[preprocessing["view"]](heat, image)
+
+
+def on_field(heat: Floats, image: Rgb) -> Floats:
+    return np.asarray(cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float64)
+
+
+PLACED: dict[str, Callable[[Floats, Rgb], Floats]] = {"field": on_field, "cell": on_image}
 
 
 def cam_of(network: Whole, square: Rgb, target: int, shape: tuple[int, ...]) -> Floats:

@@ -15,6 +15,7 @@ BUNDLE_OF_MODALITY = {
     "expression": "expression",
     "labs": "labs",
 }
+COMPANION_OF_MODALITY = {"smear_field": "smear-cell"}  # a second bundle that reads the same items, for explanation
 
 
 class InputRejected(Exception):

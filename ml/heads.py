@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from torch import nn
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,15 +18,13 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-ROWS = 128  # a training step
-
 
 @dataclass(frozen=True)
 class Projection:
     """Standardised features → whitened principal components.
 
-    ``centre``, ``spread`` (features,); ``axes`` (components, features); ``variance`` (components,); ``noise`` the mean
-    variance of the discarded directions.
+    It reads the first ``len(centre)`` of the features that it is given. ``centre``, ``spread`` (features,); ``axes``
+    (components, features); ``variance`` (components,); ``noise`` the mean variance of the discarded directions.
     """
 
     centre: Floats
@@ -53,7 +48,7 @@ class Projection:
         return np.asarray(np.log((inside + outside) / 2))
 
     def _standard(self, features: npt.ArrayLike) -> Floats:
-        return (np.asarray(features, dtype=np.float64) - self.centre) / self.spread
+        return (np.asarray(features, dtype=np.float64)[:, : len(self.centre)] - self.centre) / self.spread
 
 
 def fit_projection(features: npt.NDArray[Any], components: int, seed: int = 0) -> Projection:
@@ -70,7 +65,7 @@ class Head:
 
     layers: tuple[tuple[Floats, Floats], ...]
 
-    def logits(self, z: Floats) -> Floats:
+    def logits(self, z: npt.NDArray[Any]) -> Floats:
         for weight, bias in self.layers[:-1]:
             z = np.maximum(z @ weight.T + bias, 0)
         weight, bias = self.layers[-1]
@@ -83,30 +78,6 @@ def fit_linear(z: Floats, y: Labels, penalty: float) -> Head:
     return Head(
         ((np.vstack([-fitted.coef_, fitted.coef_]) / 2, np.hstack([-fitted.intercept_, fitted.intercept_]) / 2),)
     )
-
-
-def fit_network(z: Floats, y: Labels, classes: int, seed: int, epochs: int = 15, hidden: int = 512) -> Head:
-    """One hidden layer with dropout and label smoothing, trained by AdamW on a one-cycle schedule."""
-    torch.manual_seed(seed)
-    network = nn.Sequential(
-        nn.Dropout(0.2), nn.Linear(z.shape[1], hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, classes)
-    )
-    x, truth = torch.tensor(z, dtype=torch.float32), torch.tensor(y)
-    steps = epochs * -(-len(x) // ROWS)
-    optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(x)).split(ROWS):
-            optimiser.zero_grad()
-            functional.cross_entropy(network(x[rows]), truth[rows], label_smoothing=0.05).backward()
-            optimiser.step()
-            schedule.step()
-    linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-    return Head(tuple((_array(layer.weight), _array(layer.bias)) for layer in linear))
-
-
-def _array(parameter: torch.Tensor) -> Floats:
-    return parameter.detach().numpy().astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -128,15 +99,9 @@ def fit_scope(distance: Floats) -> Scope:
     return Scope(float(np.percentile(distance, 90)), float(np.percentile(distance, 98)))
 
 
-def save_arrays(path: Path, projection: Projection, **heads: Head) -> None:
-    """Half precision, but for the scales, which need their range."""
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "centre": projection.centre.astype(np.float32),
-        "spread": projection.spread.astype(np.float32),
-        "axes": projection.axes.astype(np.float16),
-        "variance": projection.variance.astype(np.float32),
-        "noise": np.array([projection.noise], dtype=np.float32),
-    }
+def save_arrays(path: Path, projection: Projection, near: Projection | None, **heads: Head) -> None:
+    """``near``: the projection whose distance judges what is in scope, where it is one of its own."""
+    arrays = _stored(projection, "") | (_stored(near, "near.") if near else {})
     for name, head in heads.items():
         for k, (weight, bias) in enumerate(head.layers):
             arrays |= {f"{name}.{k}.weight": weight.astype(np.float32), f"{name}.{k}.bias": bias.astype(np.float32)}
@@ -145,10 +110,30 @@ def save_arrays(path: Path, projection: Projection, **heads: Head) -> None:
     )  # it writes memory as it lies
 
 
-def load_arrays(path: Path) -> tuple[Projection, dict[str, Head]]:
+def _stored(projection: Projection, prefix: str) -> dict[str, npt.NDArray[Any]]:
+    """Half precision, but for the scales, which need their range."""
+    return {
+        f"{prefix}centre": projection.centre.astype(np.float32),
+        f"{prefix}spread": projection.spread.astype(np.float32),
+        f"{prefix}axes": projection.axes.astype(np.float16),
+        f"{prefix}variance": projection.variance.astype(np.float32),
+        f"{prefix}noise": np.array([projection.noise], dtype=np.float32),
+    }
+
+
+def _loaded(a: dict[str, Floats], prefix: str) -> Projection:
+    centre, spread, axes, variance, noise = (
+        a[prefix + name] for name in ("centre", "spread", "axes", "variance", "noise")
+    )
+    return Projection(centre, spread, axes, variance, float(noise[0]))
+
+
+def load_arrays(path: Path) -> tuple[Projection, Projection, dict[str, Head]]:
+    """The projection, the one for the in-scope distance (the same where there is no other), and the heads."""
     a = {name: value.astype(np.float64) for name, value in load_file(path).items()}
-    projection = Projection(a["centre"], a["spread"], a["axes"], a["variance"], float(a["noise"][0]))
+    projection = _loaded(a, "")
+    near = _loaded(a, "near.") if "near.centre" in a else projection
     layers: dict[str, list[tuple[Floats, Floats]]] = {}
     for key in sorted(name for name in a if name.endswith(".weight")):
         layers.setdefault(key.split(".")[0], []).append((a[key], a[key.replace(".weight", ".bias")]))
-    return projection, {name: Head(tuple(of_head)) for name, of_head in layers.items()}
+    return projection, near, {name: Head(tuple(of_head)) for name, of_head in layers.items()}

@@ -11,11 +11,11 @@ import json
 import struct
 import warnings
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from ml import dicom
 from ml.findings import InputRejected, QualityFlag
@@ -31,6 +31,11 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_PIXELS = 48_000_000
 MIN_SIDE = 48
 ACCEPTED = "Send PNG, JPEG, TIFF, BMP or DICOM."
+EIGHT_OR_SIXTEEN = "Export the image as RGB with 8 or 16 bits per channel."
+FLOATING = "floating-point numbers"
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+ORIENTATION = 0x0112  # of EXIF
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 DECODING_FAULTS = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, AttributeError,
     MemoryError, RuntimeError, struct.error, zlib.error,
@@ -44,7 +49,7 @@ FLAGS = {
     "cmyk": "The image is in print colours (CMYK); its colours are approximate.",
     "rotated": "The image was turned as its EXIF orientation says.",
     "flattened": "Transparent parts were laid on white.",
-    "frames_chosen": "The file holds more frames than are read; evenly spaced ones were taken.",
+    "frames_chosen": "The file holds more frames than are read; evenly spaced ones that are not empty were taken.",
 }
 
 
@@ -61,9 +66,12 @@ def read_image(source: Path, name: str | None = None) -> tuple[Iterator[Rgb], di
     if head[128:132] == b"DICM":
         return dicom.read(source, place, MAX_PIXELS, MIN_SIDE)
     summary: dict[str, Any] = {"flags": []}
-    image = open_picture(source, place)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's, about tags that do not matter here
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = open_picture(source, place)
     summary |= {"format": image.format, "width": image.width, "height": image.height, "frames": 1}
-    return one_frame(image, place, summary), summary
+    return one_frame(image, source, place, summary), summary
 
 
 def check_bytes(head: bytes, size: int, place: str) -> None:
@@ -81,9 +89,7 @@ def check_bytes(head: bytes, size: int, place: str) -> None:
 def open_picture(source: Path, place: str) -> Image.Image:
     """The picture with its header read and judged, not yet decoded."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(source, formats=FORMATS)
+        image = Image.open(source, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
         raise too_many_pixels(place, f"More than {MAX_PIXELS:,} pixels.") from fault
     except UnidentifiedImageError as fault:
@@ -120,14 +126,34 @@ def unknown_type(source: Path, place: str) -> InputRejected:
     """Names the format where Pillow knows one that is not accepted; a known signature alone means a damaged file."""
     with source.open("rb") as stream:
         head = stream.read(4)
-    if head in (b"\x89PNG", b"II*\0", b"MM\0*") or head[:2] in (b"BM", b"\xff\xd8"):
+    if head in TIFF_HEADS and (kind := tiff_pixels(source)):
+        return unsupported(place, f"The pixels are {kind}.", EIGHT_OR_SIXTEEN)
+    if head in (b"\x89PNG", *TIFF_HEADS) or head[:2] in (b"BM", b"\xff\xd8"):
         return damaged(place)
     try:
         with Image.open(source) as image:
             problem = f"{image.format} images are not accepted."
     except (*DECODING_FAULTS, Image.DecompressionBombError):
         problem = "This is no image."
-    return InputRejected("unsupported_type", place=place, problem=problem, remedy=ACCEPTED)
+    return unsupported(place, problem, ACCEPTED)
+
+
+def unsupported(place: str, problem: str, remedy: str) -> InputRejected:
+    return InputRejected("unsupported_type", place=place, problem=problem, remedy=remedy)
+
+
+def tiff_pixels(source: Path) -> str | None:
+    """What the header of a TIFF that Pillow does not read says of its pixels; None where it says nothing coherent."""
+    try:
+        with source.open("rb") as stream:
+            tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(8))
+            stream.seek(tags.next)
+            tags.load(stream)
+        bits, channels = tags[258], int(tags.get(277, 1))
+        floating = 3 in tuple(tags.get(339, ()))
+    except DECODING_FAULTS:
+        return None
+    return FLOATING if floating else f"{channels} channels of {'/'.join(str(b) for b in bits[:8])} bits"
 
 
 def damaged(place: str) -> InputRejected:
@@ -139,14 +165,14 @@ def damaged(place: str) -> InputRejected:
     )
 
 
-def one_frame(image: Image.Image, place: str, summary: dict[str, Any]) -> Iterator[Rgb]:
+def one_frame(image: Image.Image, source: Path, place: str, summary: dict[str, Any]) -> Iterator[Rgb]:
     try:
-        with image:
+        with image, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             if getattr(image, "n_frames", 1) > 1:
                 summary["flags"].append("further_pages")
                 image.seek(0)
-            image.load()
-            frame = to_rgb(upright(image, summary["flags"]), place, summary["flags"])
+            frame = to_rgb(upright(loaded(image, source, summary["flags"]), summary["flags"]), place, summary["flags"])
     except (*DECODING_FAULTS, Image.DecompressionBombError) as fault:
         raise damaged(place) from fault
     summary |= {"width": frame.shape[1], "height": frame.shape[0]}
@@ -155,8 +181,68 @@ def one_frame(image: Image.Image, place: str, summary: dict[str, Any]) -> Iterat
     yield frame
 
 
+def loaded(image: Image.Image, source: Path, flags: list[str]) -> Image.Image:
+    """The picture with its pixels. Of colours 16 bits deep Pillow keeps the upper 8, which a camera of 12 bits leaves
+    nearly empty; those are read by OpenCV.
+    """
+    deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ())) and not image.mode.startswith("I")
+    orientation = image.getexif().get(ORIENTATION, 1)
+    image.load()
+    if image.format == "PNG" and image.crop((0, image.height - 1, image.width, image.height)).getbbox() is None:
+        check_png(source)
+    if not deep:
+        return image
+    flags.append("reduced_depth")
+    pixels = sixteen_bits(source) if image.mode == "RGB" else None
+    if pixels is None or pixels.shape != (image.height, image.width, 3):
+        return image
+    eight = Image.fromarray(to_eight_bits(pixels))
+    eight.getexif()[ORIENTATION] = orientation
+    return eight
+
+
+def check_png(source: Path) -> None:
+    """Raises EOFError where the compressed rows are fewer than the header claims; Pillow leaves those missing black."""
+    with source.open("rb") as stream:
+        width, height, depth, colour, interlaced = struct.unpack(">16xIIBB2xB", stream.read(29))
+        wanted = 0 if interlaced else height * (1 + -(-width * PNG_CHANNELS[colour] * depth // 8))
+        stream.seek(8)
+        inflater, held = zlib.decompressobj(), 0
+        for part in png_data(stream):
+            data = part
+            while data and held < wanted:
+                held += len(inflater.decompress(data, 2**20))
+                data = inflater.unconsumed_tail
+    if held < wanted:
+        raise EOFError(f"{wanted} bytes of pixels are claimed, {held} are there")
+
+
+def png_data(stream: BinaryIO) -> Iterator[bytes]:
+    """The contents of the IDAT chunks of a PNG whose stream stands after the signature."""
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            yield stream.read(length)
+        else:
+            stream.seek(length, 1)
+        stream.seek(4, 1)
+
+
+def sixteen_bits(source: Path) -> npt.NDArray[np.uint16] | None:
+    """RGB (h, w, 3) of a PNG or TIFF; None where OpenCV does not read it as such."""
+    import cv2  # noqa: PLC0415 (few images need it, and every reader process would carry it)
+
+    try:
+        pixels = cv2.imdecode(np.fromfile(source, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        return None
+    return np.ascontiguousarray(pixels[..., ::-1], dtype=np.uint16)
+
+
 def upright(image: Image.Image, flags: list[str]) -> Image.Image:
-    if image.getexif().get(0x0112, 1) in (None, 1):
+    if image.getexif().get(ORIENTATION) not in range(2, 9):
         return image
     flags.append("rotated")
     return ImageOps.exif_transpose(image)
@@ -168,12 +254,7 @@ def to_rgb(image: Image.Image, place: str, flags: list[str]) -> Rgb:
         flags.append("reduced_depth")
         return np.repeat(to_eight_bits(np.asarray(image))[..., None], 3, axis=2)
     if image.mode == "F":
-        raise InputRejected(
-            "unsupported_type",
-            place=place,
-            problem="The pixels are floating-point numbers.",
-            remedy="Export the image with 8 or 16 bits per channel.",
-        )
+        raise unsupported(place, f"The pixels are {FLOATING}.", EIGHT_OR_SIXTEEN)
     if image.mode == "CMYK":
         flags.append("cmyk")
     if image.has_transparency_data:

@@ -27,7 +27,7 @@ Rgb = npt.NDArray[np.uint8]
 def photographs() -> list[Rgb]:
     """Quarters of the photographs, textures and other medical images that scikit-image ships; none is a smear."""
     folder = Path(skimage.data.__file__).parent
-    whole = [image for path in sorted(folder.iterdir()) if (image := large_image(path)) is not None]
+    whole = [image for path in sorted(folder.iterdir()) if path.is_file() and (image := large_image(path)) is not None]
     return [part for image in whole for part in quarters(image)]
 
 
@@ -74,8 +74,9 @@ def check(
     """For each kind of image: n, median score, share below one half, AUROC against the ``held_out`` scores."""
     said: dict[str, dict[str, Any]] = {"held-out training images": summary(held_out)}
     for name, images in kinds.items():
-        squares = np.stack([prepare(image, preprocessing) for image in images])
-        scores = scope.score(projection.distance(embed(trunk, squares)))
+        prepared = [prepare(image, preprocessing) for image in images]
+        features = embed(trunk, np.stack([picture for picture, _ in prepared]), turns=preprocessing["turns"])
+        scores = scope.score(projection.distance(features)) * [shows for _, shows in prepared]
         truth = np.repeat([1, 0], [len(held_out), len(scores)])
         auroc = float(roc_auc_score(truth, np.concatenate([held_out, scores])))
         said[name] = summary(scores) | {"auroc": auroc}

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from skimage.transform import resize
 
-from ml import quality
+from ml import engine, quality
 from ml.calibration import apply_temperature
+from ml.cell_view import central_cell, shown
+from ml.findings import InputRejected, QualityFlag
 from ml.heads import Head, Projection, Scope, load_arrays
-from ml.networks import Trunk, embed, load_trunk
+from ml.networks import Trunk, load_trunk
 from ml.stain import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ml.bundle import Bundle
-    from ml.findings import QualityFlag
 
     Progress = Callable[[int, int, str], object]
 
@@ -37,6 +40,7 @@ class SmearModel:
     bundle: Bundle
     trunk: Trunk
     projection: Projection
+    near: Projection
     heads: dict[str, Head]
     scope: Scope
     labels_of: dict[str, tuple[str, ...]]
@@ -45,6 +49,14 @@ class SmearModel:
     def image_labels(self) -> tuple[str, ...]:
         """What one image can be called."""
         return self.labels_of["image"]
+
+    @property
+    def side(self) -> int:
+        return int(self.bundle.manifest["preprocessing"]["side"])
+
+    @property
+    def turns(self) -> int:
+        return int(self.bundle.manifest["preprocessing"]["turns"])
 
     @property
     def thresholds(self) -> dict[str, Any]:
@@ -78,39 +90,46 @@ class Reading:
         }
 
 
-def prepare(image: Rgb, preprocessing: dict[str, Any]) -> Rgb:
-    """(h, w, 3) of any size → the square that the trunk sees: its centre, stain-normalised, scale bar painted white.
+def prepare(image: Rgb, preprocessing: dict[str, Any]) -> tuple[Rgb, bool]:
+    """(h, w, 3) of any size → the square that the trunk sees, and whether it shows what the bundle reads."""
+    return VIEWS[preprocessing["view"]](image, preprocessing)
+
+
+def whole_field(image: Rgb, preprocessing: dict[str, Any]) -> tuple[Rgb, bool]:
+    """The field, stain-normalised, scale bar painted white.
 
     The aspect is not kept: the training fields were themselves 4:3 photographs stored as squares.
     """
     side = int(preprocessing["side"])
-    image = centre(image, float(preprocessing["centre"]))
-    square = resize(image, (side, side), anti_aliasing=image.shape[0] > side, preserve_range=True)
-    square = np.round(square).astype(np.uint8)
+    how = cv2.INTER_AREA if min(image.shape[:2]) > side else cv2.INTER_LINEAR
+    square = np.asarray(cv2.resize(image, (side, side), interpolation=how), dtype=np.uint8)
     corner = round(side * float(preprocessing["masked_corner"]))
     masked = slice(side - corner, side)
     square[masked, masked] = square[:corner, :corner]  # so that a scale bar does not count as stain either
     square = normalise(square)
     square[masked, masked] = 255
-    return square
+    return square, True
 
 
-def centre(image: npt.NDArray[Any], share: float) -> npt.NDArray[Any]:
-    """The middle of an image (h, w, …), as a view: ``share`` of its height and width."""
-    margins = [round(side * (1 - share) / 2) for side in image.shape[:2]]
-    rows, columns = (slice(m, side - m) for m, side in zip(margins, image.shape[:2], strict=True))
-    return image[rows, columns]
+def one_cell(image: Rgb, preprocessing: dict[str, Any]) -> tuple[Rgb, bool]:
+    """The white cell in the middle (see ml.cell_view)."""
+    seen, nucleus = central_cell(image, int(preprocessing["side"]))
+    return shown(seen), nucleus
+
+
+VIEWS: dict[str, Callable[[Rgb, dict[str, Any]], tuple[Rgb, bool]]] = {"field": whole_field, "cell": one_cell}
 
 
 def load_model(bundle: Bundle) -> SmearModel:
     """The bundle's networks; built once per process and bundle hash."""
     if bundle.sha256 not in _LOADED:
-        projection, heads = load_arrays(bundle.file(ARRAYS))
+        projection, near, heads = load_arrays(bundle.file(ARRAYS))
         said = bundle.manifest
         _LOADED[bundle.sha256] = SmearModel(
             bundle=bundle,
             trunk=load_trunk(bundle.file(TRUNK)),
             projection=projection,
+            near=near,
             heads=heads,
             scope=Scope(**said["thresholds"]["distance"]),
             labels_of={head: tuple(labels) for head, labels in said["head_labels"].items()},
@@ -134,25 +153,53 @@ def read_images(
 
 
 def _read_chunk(images: Sequence[tuple[str, Rgb]], model: SmearModel) -> list[Reading]:
-    squares = np.stack([prepare(image, model.bundle.manifest["preprocessing"]) for _, image in images])
-    features = embed(model.trunk, squares)
-    z = model.projection.apply(features)
+    prepared = [prepare(image, model.bundle.manifest["preprocessing"]) for _, image in images]
+    said = see(np.stack([picture for picture, _ in prepared]), model)
+    return [
+        _reading(name, image, seen, model, has_nucleus=shows)
+        for (name, image), seen, (_, shows) in zip(images, said, prepared, strict=True)
+    ]
+
+
+def see(pictures: Rgb, model: SmearModel) -> list[Seen]:
+    """What the network says of prepared pictures (n, side, side, 3)."""
+    features = engine.embed(model.trunk, model.bundle.sha256, pictures, model.turns)
     temperature = float(model.bundle.manifest["calibration"]["image_temperature"])
-    p = apply_temperature(model.heads["image"].logits(z), temperature)
-    scores = model.scope.score(model.projection.distance(features))
-    return [_reading(name, image, p[k], float(scores[k]), z[k], model) for k, (name, image) in enumerate(images)]
+    p = apply_temperature(model.heads["image"].logits(features), temperature)
+    z, scores = model.projection.apply(features), model.scope.score(model.near.distance(features))
+    return [Seen(p[k], float(scores[k]), z[k]) for k in range(len(pictures))]
 
 
-def _reading(name: str, image: Rgb, p: Floats, score: float, z: Floats, model: SmearModel) -> Reading:
+@dataclass(frozen=True)
+class Seen:
+    """``p`` (labels,) calibrated; in-scope ``score``; ``z`` (components,)."""
+
+    p: Floats
+    score: float
+    z: Floats
+
+
+NO_NUCLEUS = QualityFlag(
+    "no_nucleus",
+    "No nucleus of a white cell was found; send a stained smear with the cell in the middle.",
+    blocking=True,
+)
+
+
+def _reading(name: str, image: Rgb, seen: Seen, model: SmearModel, *, has_nucleus: bool) -> Reading:
     flags = quality.judge(quality.measure(image), model.thresholds["quality"])
+    if not has_nucleus and not any(flag.blocking for flag in flags):
+        flags = (*flags, NO_NUCLEUS)
     reasons = [flag.message for flag in flags if flag.blocking]
     blocked = bool(reasons)
     limits = model.thresholds["in_scope"]
-    if score < limits["warn"]:
-        reasons.append(f"Unlike the images of {model.bundle.reference}'s training set (in-scope score {score:.2f}).")
-    label = None if blocked or score < limits["block"] else model.image_labels[int(p.argmax())]
-    probabilities = dict(zip(model.image_labels, (float(v) for v in p), strict=True))
-    return Reading(name, label, probabilities, 0.0 if blocked else score, flags, tuple(reasons), z)
+    if seen.score < limits["warn"]:
+        reasons.append(
+            f"Unlike the images of {model.bundle.reference}'s training set (in-scope score {seen.score:.2f})."
+        )
+    label = None if blocked or seen.score < limits["block"] else model.image_labels[int(seen.p.argmax())]
+    probabilities = dict(zip(model.image_labels, (float(v) for v in seen.p), strict=True))
+    return Reading(name, label, probabilities, 0.0 if blocked else seen.score, flags, tuple(reasons), seen.z)
 
 
 def weights_of(readings: Sequence[Reading]) -> Floats:
@@ -169,3 +216,24 @@ def case_scope(readings: Sequence[Reading]) -> float:
     """The mean in-scope score of the images that are not blocked by their quality; 0 where all are."""
     scores = [r.in_scope for r in readings if not any(flag.blocking for flag in r.quality)]
     return float(np.mean(scores)) if scores else 0.0
+
+
+def no_images(kind: str) -> InputRejected:
+    return InputRejected("empty", place=kind, problem="There is no image.", remedy="Send at least one.")
+
+
+def case_reasons(readings: Sequence[Reading]) -> tuple[str, ...]:
+    """Why the finding is weak or absent: each kind of trouble once, with the number of images that have it."""
+    weak = [r for r in readings if r.usable and r.reasons]
+    strange = [r for r in readings if not r.usable and not blocked(r)]
+    faults = Counter(flag.message for r in readings for flag in blocked(r))
+    counted = [
+        *((count, f"could not be used: {message}") for message, count in faults.items()),
+        (len(strange), "could not be used: they are too unlike the training set."),
+        (len(weak), "are unlike the training set and count less."),
+    ]
+    return tuple(f"{count} of {len(readings)} images {what}" for count, what in counted if count)
+
+
+def blocked(reading: Reading) -> list[QualityFlag]:
+    return [flag for flag in reading.quality if flag.blocking]

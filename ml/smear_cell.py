@@ -10,8 +10,7 @@ from scipy.stats import binomtest
 
 from ml.calibration import apply_temperature
 from ml.findings import Finding
-from ml.smear import case_scope, load_model, read_images
-from ml.smear_field import case_reasons, no_images
+from ml.smear import case_reasons, case_scope, load_model, no_images, read_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,18 +92,19 @@ def few_cells(count: int) -> tuple[str, ...]:
 def explain(readings: Sequence[Reading], weights: dict[str, Any]) -> dict[str, Any]:
     """The differential with its blast share, and every cell with its class and its weight in the case."""
     cells = [r.as_dict() | {"attention": float(weights.get(r.id, 0.0))} for r in readings]
-    return {"differential": differential(readings), "blast_share": blast_share(readings), "cells": cells}
+    labels = [r.label for r in readings]
+    return {"differential": differential(labels), "blast_share": blast_share(labels), "cells": cells}
 
 
-def differential(readings: Sequence[Reading]) -> dict[str, int]:
+def differential(labels: Sequence[str | None]) -> dict[str, int]:
     """Count of each class among the usable cells, most frequent first."""
-    names = [r.label for r in readings if r.label]
+    names = [label for label in labels if label]
     return {name: names.count(name) for name in sorted(set(names), key=lambda n: (-names.count(n), n))}
 
 
-def blast_share(readings: Sequence[Reading]) -> dict[str, float | int | None]:
+def blast_share(labels: Sequence[str | None]) -> dict[str, float | int | None]:
     """Blasts and equivalents among the nucleated leucocytes, with Wilson's 95 % interval (counting error alone)."""
-    counted = [r.label for r in readings if r.label and r.label not in NOT_COUNTED]
+    counted = [label for label in labels if label and label not in NOT_COUNTED]
     blasts = sum(name in BLAST_EQUIVALENTS for name in counted)
     if not counted:
         return {"blasts": 0, "counted": 0, "share": None, "low": None, "high": None}

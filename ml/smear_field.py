@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.findings import Finding, InputRejected
-from ml.smear import case_scope, load_model, read_images, weights_of
+from ml import field_cells
+from ml.findings import Finding
+from ml.smear import case_reasons, case_scope, load_model, no_images, read_images, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ml.bundle import Bundle
-    from ml.findings import QualityFlag
     from ml.smear import Progress, Reading, Rgb
 
 MATURATION = ("Pro-B", "Early Pre-B", "Pre-B")
 
 
-def predict(images: Sequence[tuple[str, Rgb]], bundle: Bundle, *, progress: Progress | None = None) -> Finding:
+def predict(
+    images: Sequence[tuple[str, Rgb]],
+    bundle: Bundle,
+    *,
+    companion: Bundle | None = None,
+    progress: Progress | None = None,
+) -> Finding:
     """What the fields of one case say together. ``images``: (id, (h, w, 3) uint8).
 
-    The case's probabilities are the mean of its images', weighted by their in-scope scores (see weights_of).
+    The case's probabilities are the mean of its images', weighted by their in-scope scores (see weights_of). With a
+    ``companion``, the cell bundle, the explanation also holds the fields' white cells (see field_cells.read_cells).
     """
     if not images:
         raise no_images("smear field")
-    readings = read_images(images, load_model(bundle), progress)
-    return finding_of(readings, bundle)
-
-
-def no_images(kind: str) -> InputRejected:
-    return InputRejected("empty", place=kind, problem="There is no image.", remedy="Send at least one.")
+    finding = finding_of(read_images(images, load_model(bundle), progress), bundle)
+    if companion is None:
+        return finding
+    cells = field_cells.read_cells(images, companion, progress=progress)
+    return replace(finding, explanation=finding.explanation | {"white_cells": cells})
 
 
 def finding_of(readings: Sequence[Reading], bundle: Bundle) -> Finding:
@@ -54,23 +60,6 @@ def finding_of(readings: Sequence[Reading], bundle: Bundle) -> Finding:
         reasons=case_reasons(readings),
         explanation=explain(readings, probabilities),
     )
-
-
-def case_reasons(readings: Sequence[Reading]) -> tuple[str, ...]:
-    """Why the finding is weak or absent: each kind of trouble once, with the number of images that have it."""
-    weak = [r for r in readings if r.usable and r.reasons]
-    strange = [r for r in readings if not r.usable and not blocked(r)]
-    faults = Counter(flag.message for r in readings for flag in blocked(r))
-    counted = [
-        *((count, f"could not be used: {message}") for message, count in faults.items()),
-        (len(strange), "could not be used: they are too unlike the training set."),
-        (len(weak), "are unlike the training set and count less."),
-    ]
-    return tuple(f"{count} of {len(readings)} images {what}" for count, what in counted if count)
-
-
-def blocked(reading: Reading) -> list[QualityFlag]:
-    return [flag for flag in reading.quality if flag.blocking]
 
 
 def explain(readings: Sequence[Reading], probabilities: dict[str, float]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ Romanowsky-stained cells are drawn as optical density on a bright field (Beer–
 smear fields in the manner of an oil-immersion camera and as single cells in the manner of a digital cell analyser. They
 are realistic enough to pass the quality gate; they are no evidence of anything. Every image carries a printed mark, and
 its PNG says SYNTHETIC in the metadata. The same kind and seed give the same pixels.
+
+``style`` says where the white cells come from: "drawn" like all else, or "gan", those of the generator in ``ml/demo``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from ml.stained_cells import Pixels
+    from ml.stained_cells import Pixels, Plane
 
+Style = Literal["drawn", "gan"]
 NOTE = "SYNTHETIC image drawn by Marrow for demonstration; not of a patient"
 
 
@@ -192,35 +195,60 @@ CASES: dict[str, dict[str, float]] = {
 }
 
 
-def draw_field(kind: str, seed: int, size: int = 224) -> Pixels:
+def draw_field(kind: str, seed: int, size: int = 224, *, style: Style = "drawn") -> Pixels:
     """A smear field (size, size, 3) of a kind in FIELDS, about ten red cells across at any size."""
-    style, rng = FIELDS[kind], _rng("field", kind, seed)
-    red_radius = style.red_radius * size * rng.uniform(0.95, 1.08)
+    look, rng = FIELDS[kind], _rng("field", kind, seed)
+    red_radius = look.red_radius * size * rng.uniform(0.95, 1.08)
     density = np.zeros((size, size, 3), np.float32)
-    whites = [name for name, low, high in style.white for _ in range(rng.integers(low, high + 1))]
+    whites = [name for name, low, high in look.white for _ in range(rng.integers(low, high + 1))]
     places = _places(rng, size, [CELLS[name].radius * red_radius for name in whites])
-    for at in _spread(rng, int(rng.integers(*style.n_red, endpoint=True)), (size, size), red_radius):
-        add_red(density, rng, at, red_radius, style, places)
+    for at in _spread(rng, int(rng.integers(*look.n_red, endpoint=True)), (size, size), red_radius):
+        add_red(density, rng, at, red_radius, look, places)
     for name, (x, y, radius) in zip(whites, places, strict=True):
-        add_white(density, rng, (x, y), radius, CELLS[name], style.stain)
+        WHITE[style](density, rng, (x, y), radius, name, look)
     for _ in range(rng.integers(2, 9)):
         add_platelet(density, rng, rng.uniform(0, size, 2), red_radius)
-    return develop(density, style, rng, blur=rng.uniform(*style.blur) * size / 224)
+    return develop(density, look, rng, blur=rng.uniform(*look.blur) * size / 224)
 
 
-def draw_cell(kind: str, seed: int, size: tuple[int, int] = (363, 360)) -> Pixels:
+def draw_cell(kind: str, seed: int, size: tuple[int, int] = (363, 360), *, style: Style = "drawn") -> Pixels:
     """A single cell of a kind in CELLS, centred in a crop (height, width, 3) with red cells around it."""
     height, width = size
     rng = _rng("cell", kind, seed)
     red_radius = ANALYSER.red_radius * width * rng.uniform(0.95, 1.08)
-    style = replace(ANALYSER, light=_light(rng))
+    look = replace(ANALYSER, light=_light(rng))
     radius = CELLS[kind].radius * red_radius * rng.uniform(0.92, 1.08)
     centre = (width / 2 + rng.normal(0, 4), height / 2 + rng.normal(0, 4))
     density = np.zeros((height, width, 3), np.float32)
-    for at in _spread(rng, int(rng.integers(*style.n_red, endpoint=True)), size, red_radius):
-        add_red(density, rng, at, red_radius, style, [(*centre, radius)])
-    add_white(density, rng, centre, radius, CELLS[kind], style.stain)
-    return develop(density, style, rng, blur=rng.uniform(*style.blur))
+    for at in _spread(rng, int(rng.integers(*look.n_red, endpoint=True)), size, red_radius):
+        add_red(density, rng, at, red_radius, look, [(*centre, radius)])
+    WHITE[style](density, rng, centre, radius, kind, look)
+    return develop(density, look, rng, blur=rng.uniform(*look.blur))
+
+
+def _drawn(
+    density: Plane, rng: np.random.Generator, at: tuple[float, float], radius: float, kind: str, look: FieldStyle
+) -> None:
+    add_white(density, rng, at, radius, CELLS[kind], look.stain)
+
+
+def _gan(
+    density: Plane, rng: np.random.Generator, at: tuple[float, float], radius: float, kind: str, look: FieldStyle
+) -> None:
+    """The GAN's cell: alone, as large and as coloured as its analyser saw it; in fields, as the drawn one would be."""
+    from ml import gan_cells  # noqa: PLC0415 (torch, which drawing does without)
+
+    patch, strength = gan_cells.gan_cell(kind, rng), np.float32(rng.uniform(0.9, 1.1))
+    if not look.white:
+        patch = patch.scaled(gan_cells.SEEN * density.shape[1] / len(patch.cell))
+        gan_cells.lay(density, at, patch, strength * np.float32(np.mean(look.stain[:2])))
+        return
+    patch = patch.scaled(radius / patch.radius)
+    nucleus = strength * np.array(CELLS[kind].nucleus, np.float32) * np.array(look.stain, np.float32)
+    gan_cells.lay(density, at, patch, gan_cells.to_colour(patch, nucleus))
+
+
+WHITE: dict[Style, Callable[..., None]] = {"drawn": _drawn, "gan": _gan}
 
 
 def _light(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -236,20 +264,23 @@ def case_cells(diagnosis: str, n: int, seed: int) -> list[str]:
     return [str(kind) for kind in _rng("case", diagnosis, seed).choice(list(kinds), n, p=list(kinds.values()))]
 
 
-def write_field(path: Path, kind: str, seed: int, size: int = 224) -> Path:
-    return _write(path, draw_field(kind, seed, size), f"smear field, {kind}, seed {seed}")
+def write_field(path: Path, kind: str, seed: int, size: int = 224, *, style: Style = "drawn") -> Path:
+    return _write(path, draw_field(kind, seed, size, style=style), f"smear field, {kind}, seed {seed}, {style}")
 
 
-def write_cell(path: Path, kind: str, seed: int) -> Path:
-    return _write(path, draw_cell(kind, seed), f"single cell, {kind}, seed {seed}")
+def write_cell(path: Path, kind: str, seed: int, *, style: Style = "drawn") -> Path:
+    return _write(path, draw_cell(kind, seed, style=style), f"single cell, {kind}, seed {seed}, {style}")
 
 
-def write_case(folder: Path, diagnosis: str, n: int, seed: int) -> list[Path]:
+def write_case(folder: Path, diagnosis: str, n: int, seed: int, *, style: Style = "drawn") -> list[Path]:
     """The n images of one synthetic patient: fields for a kind in FIELDS, single cells for one in CASES."""
     folder.mkdir(parents=True, exist_ok=True)
-    write: Callable[[Path, str, int], Path] = write_field if diagnosis in FIELDS else write_cell
+    write: Callable[..., Path] = write_field if diagnosis in FIELDS else write_cell
     kinds = [diagnosis] * n if diagnosis in FIELDS else case_cells(diagnosis, n, seed)
-    return [write(folder / f"SYNTHETIC-{seed}-{i:02d}.png", kind, seed * 1000 + i) for i, kind in enumerate(kinds)]
+    names = [folder / f"SYNTHETIC-{seed}-{i:02d}.png" for i in range(n)]
+    return [
+        write(name, kind, seed * 1000 + i, style=style) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))
+    ]
 
 
 def _write(path: Path, pixels: Pixels, what: str) -> Path:

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.ensemble import RandomForestClassifier
 from tqdm import tqdm
 
-from ml import augment, cards, quality, scope_checks
+from ml import cards, finetune, quality, scope_checks
 from ml.bundle import seal_bundle
 from ml.calibration import apply_temperature, fit_temperature, metrics_report
-from ml.heads import Floats, Head, Labels, Projection, Scope, fit_network, fit_projection, save_arrays
+from ml.heads import Floats, Head, Labels, Projection, Scope, save_arrays
 from ml.networks import Trunk, embed, save_trunk
 from ml.smear import ARRAYS, TRUNK, prepare
 from ml.smear_data import first_frame
@@ -33,15 +34,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ml.bundle import Bundle
+    from ml.finetune import Examples, Recipe
 
 Rgb = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
-VIEWS = 3  # random views of every training image, beside the image itself
 COMPONENTS = 256
 FOLDS = 5
 SCOPE_METHOD = (
-    "Squared Mahalanobis distance of the trunk's features to the training images (probabilistic PCA), mapped so that "
+    "Squared Mahalanobis distance of the trunk's features to the training images (probabilistic PCA; for cells, of the "
+    "middle block's features, which look at texture), 0 where no nucleus is found, mapped so that "
     "90 % of held-out training images score 0.95 or more and one in 50 below one half."
 )
 
@@ -50,36 +52,21 @@ def bar(total: int, what: str) -> tqdm[Any]:
     return tqdm(total=total, desc=what, unit="img", disable=not sys.stderr.isatty(), leave=False)
 
 
-def read_all(paths: Sequence[Path], preprocessing: dict[str, Any]) -> tuple[Rgb, pd.DataFrame]:
-    """Prepared squares (n, side, side, 3), and of each image as it was: quality measures and its colours.
+def read_all(paths: Sequence[Path], see: Callable[[Rgb], Rgb]) -> tuple[Rgb, pd.DataFrame]:
+    """What ``see`` makes of each image, stacked, and of each image as it was: quality measures and its colours.
 
     The colours (mean and standard deviation of each channel) are for the baseline that sees nothing else.
     """
-    squares, rows = [], []
+    pictures, rows = [], []
     with bar(len(paths), "reading") as progress:
         for path in paths:
             image = first_frame(path)
-            squares.append(prepare(image, preprocessing))
+            pictures.append(see(image))
             flat = image.reshape(-1, 3) / 255
             colour = {f"colour{k}": v for k, v in enumerate([*flat.mean(axis=0), *flat.std(axis=0)])}
             rows.append(quality.measure(image) | colour)
             progress.update()
-    return np.stack(squares), pd.DataFrame(rows)
-
-
-def embed_views(trunk: Trunk, squares: Rgb, seed: int) -> Features:
-    """(1 + VIEWS, n, features): the images as they are, then VIEWS random views of each (at half precision,
-    which is noise far below the augmentation's own).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with bar(len(squares) * (1 + VIEWS), "features") as progress:
-        plain = embed(trunk, squares, progress=progress.update)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            views = [
-                embed(trunk, squares, lambda x: augment.random_view(x, generator), progress.update)
-                for _ in range(VIEWS)
-            ]
-    return np.stack([plain, *views])
+    return np.stack(pictures), pd.DataFrame(rows)
 
 
 def cached(folder: Path | None, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -95,59 +82,84 @@ def cached(folder: Path | None, key: str, make: Callable[[], dict[str, Any]]) ->
 
 
 def gather(
-    paths: Sequence[Path], preprocessing: dict[str, Any], trunk: Trunk, seed: int, cache: Path | None
-) -> tuple[Features, pd.DataFrame]:
-    """Features of all views (1 + VIEWS, n, features), and the table of quality measures and colours."""
+    paths: Sequence[Path], preprocessing: dict[str, Any], see: Callable[[Rgb], Rgb], cache: Path | None
+) -> tuple[Rgb, pd.DataFrame]:
+    """Pictures of all images (n, side, side, channels), and the table of quality measures and colours."""
 
     def make() -> dict[str, Any]:
-        squares, measured = read_all(paths, preprocessing)
+        pictures, measured = read_all(paths, see)
         return {
-            "features": embed_views(trunk, squares, seed).astype(np.float16),
+            "pictures": pictures,
             "measured": measured.to_numpy(),
             "columns": measured.columns.to_numpy(dtype=str),
         }
 
-    sizes = [path.stat().st_size for path in paths]
-    kept = cached(cache, repr((sizes, preprocessing, seed, VIEWS)), make)
-    return kept["features"].astype(np.float32), pd.DataFrame(kept["measured"], columns=kept["columns"])
+    kept = cached(cache, repr(([path.stat().st_size for path in paths], preprocessing)), make)
+    return kept["pictures"], pd.DataFrame(kept["measured"], columns=kept["columns"])
 
 
-def fit_images(
-    features: Features, y: Labels, rows: npt.NDArray[np.int64], classes: int, seed: int
-) -> tuple[Projection, Head]:
-    """Projection and classifier from all views of ``rows`` alone."""
-    views = features[:, rows].reshape(-1, features.shape[-1])
-    projection = fit_projection(features[0, rows], COMPONENTS, seed)
-    return projection, fit_network(projection.apply(views), np.tile(y[rows], len(features)), classes, seed)
+def tuned(
+    trunk: Trunk, examples: Examples, rows: npt.NDArray[np.int64], recipe: Recipe, seed: int, cache: Path | None
+) -> tuple[Trunk, Head]:
+    """finetune.fit, kept in ``cache`` so that a run that was cut off goes on with the next fold."""
+    said = hashlib.sha256(repr((getattr(recipe.view, "__name__", ""), replace(recipe, view=None), seed)).encode())
+    for part in (rows, examples.allowed, examples.draw, examples.pictures[:: max(1, len(rows) // 64)]):
+        said.update(np.ascontiguousarray(part).tobytes())
+    path = (cache or Path()) / f"{said.hexdigest()[:16]}.safetensors"
+    if cache and path.is_file():
+        return load_tuned(path)
+    learned, head = finetune.fit(trunk, examples, rows, recipe, seed)
+    if cache:
+        save_tuned(path, learned, head)
+    return learned, head
+
+
+def save_tuned(path: Path, trunk: Trunk, head: Head) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (weight, bias), *_ = head.layers
+    kept = trunk.state_dict() | {"head.weight": torch.tensor(weight), "head.bias": torch.tensor(bias)}
+    save_file({name: value.contiguous() for name, value in kept.items()}, path)
+
+
+def load_tuned(path: Path) -> tuple[Trunk, Head]:
+    weights = load_file(path)
+    layer = tuple(weights.pop(f"head.{name}").numpy() for name in ("weight", "bias"))
+    trunk = Trunk()
+    trunk.load_state_dict(weights)
+    return trunk.eval().to(memory_format=torch.channels_last), Head((layer,))  # type: ignore[arg-type,call-overload]
 
 
 @dataclass(frozen=True)
 class Held:
-    """What the models say of images that they have not seen: ``logits`` and ``view_logits`` (n, classes), the latter
-    of one random view of each; ln ``distance`` (n,).
+    """What models say of images that they have not seen: ``logits`` and, of the same images altered,
+    ``shifted`` (n, classes); ln ``distance`` (n,).
     """
 
     logits: Floats
-    view_logits: Floats
+    shifted: Floats
     distance: Floats
 
+    @classmethod
+    def empty(cls, n: int, classes: int) -> Held:
+        return cls(np.zeros((n, classes)), np.zeros((n, classes)), np.zeros(n))
 
-def out_of_fold(features: Features, y: Labels, fold: Labels, classes: int, seed: int) -> Held:
-    held = Held(np.zeros((len(y), classes)), np.zeros((len(y), classes)), np.zeros(len(y)))
-    for k in tqdm(np.unique(fold), desc="folds", disable=not sys.stderr.isatty(), leave=False):
-        projection, head = fit_images(features, y, np.flatnonzero(fold != k), classes, seed)
-        rows = np.flatnonzero(fold == k)
-        held.logits[rows] = head.logits(projection.apply(features[0, rows]))
-        held.view_logits[rows] = head.logits(projection.apply(features[1, rows]))
-        held.distance[rows] = projection.distance(features[0, rows])
-    return held
+    def fill(
+        self, rows: npt.NDArray[np.int64], features: Features, shifted: Features, head: Head, projection: Projection
+    ) -> None:
+        self.logits[rows] = head.logits(features)
+        self.shifted[rows] = head.logits(shifted)
+        self.distance[rows] = projection.distance(features)
 
 
-def calibrated(logits: Floats, y: Labels, fold: Labels) -> Floats:
-    """Probabilities of each fold with the temperature that the other folds' held-out logits ask for."""
+def calibrated(logits: Floats, y: Labels, fold: Labels, asked: Floats | None = None) -> Floats:
+    """Probabilities of each fold with the temperature that the other folds' held-out logits ask for.
+
+    ``asked``: other logits of the same images, to which that temperature is applied instead.
+    """
+    asked = logits if asked is None else asked
     p = np.zeros_like(logits)
     for k in np.unique(fold):
-        p[fold == k] = apply_temperature(logits[fold == k], fit_temperature(logits[fold != k], y[fold != k]))
+        p[fold == k] = apply_temperature(asked[fold == k], fit_temperature(logits[fold != k], y[fold != k]))
     return p
 
 
@@ -221,12 +233,12 @@ class Checks:
             "checks": scope_checks.check(self.kinds(), held, trunk, projection, scope, self.preprocessing),
         }
 
-    def asked(self, trunk: Trunk, projection: Projection, head: Head, labels: Sequence[str]) -> list[str]:
+    def asked(self, trunk: Trunk, head: Head, labels: Sequence[str]) -> list[str]:
         """What the model answers where none of its labels is true."""
         if not self.foreign:
             return []
-        squares = np.stack([prepare(image, self.preprocessing) for image in self._foreign_images])
-        answers = head.logits(projection.apply(embed(trunk, squares))).argmax(axis=1)
+        pictures = np.stack([prepare(image, self.preprocessing)[0] for image in self._foreign_images])
+        answers = head.logits(embed(trunk, pictures)).argmax(axis=1)
         shares = np.bincount(answers, minlength=len(labels)) / len(answers)
         said = ", ".join(f"{label} {share:.0%}" for label, share in zip(labels, shares, strict=True))
         return [f"{self._foreign_name} ({len(answers)}), asked and never learned from, are answered: {said}."]
@@ -244,7 +256,7 @@ def seal(
     name: str,
     out: Path,
     trunk: Trunk,
-    projection: Projection,
+    projections: tuple[Projection, Projection | None],
     heads: dict[str, Head],
     manifest: dict[str, Any],
     seed: int,
@@ -253,7 +265,8 @@ def seal(
     out.mkdir(parents=True, exist_ok=True)
     version = out.name if re.fullmatch(r"\d+\.\d+\.\d+", out.name) else "1.0.0"
     save_trunk(trunk, out / TRUNK)
-    save_arrays(out / ARRAYS, projection, **heads)
+    projection, near = projections
+    save_arrays(out / ARRAYS, projection, near, **heads)
     said = {"name": name, "version": version, "licence": "research use", **manifest, "trained": trained(seed, started)}
     (out / "card.md").write_text(cards.render(said), "utf-8")
     return seal_bundle(out, said)

@@ -14,7 +14,8 @@ from django.db import DatabaseError, connection
 from clinic.cases import files, runs
 from clinic.cases.models import Analysis, StudyItem
 from clinic.cases.models import Finding as SavedFinding
-from ml.findings import BUNDLE_OF_MODALITY, Finding, QualityFlag
+from ml.bundle import Bundle
+from ml.findings import BUNDLE_OF_MODALITY, COMPANION_OF_MODALITY, Finding, QualityFlag
 from workers import pictures
 from workers.modalities import MODALITIES, bundle_of, function
 
@@ -44,7 +45,7 @@ def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:
     if how.many:
         frames = ((item, frame) for item in items for frame in enumerate(load(files.canonical_dir(item))))
         inputs = [(f"{item.pk}/{n}", image) for item, (n, image) in frames]
-        finding = function(how.predict)(inputs, bundle, progress=progress)
+        finding = function(how.predict)(inputs, bundle, progress=progress, **_companion(analysis, modality))
         artefacts = pictures.of(modality, inputs, finding, bundle, progress)
     else:
         newest = max(items, key=lambda item: (item.received_at, item.pk))
@@ -53,6 +54,12 @@ def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:
     saved = [(kind, name, files.store_bytes(data), "image/png") for kind, name, data in artefacts]
     runs.save_finding(analysis, finding.as_dict(), saved)
     return finding
+
+
+def _companion(analysis: Analysis, modality: str) -> dict[str, Bundle]:
+    """The second bundle that reads these items, where this modality has one and it was active."""
+    sha256 = analysis.bundles.get(COMPANION_OF_MODALITY.get(modality, ""))
+    return {"companion": bundle_of(sha256)} if sha256 else {}
 
 
 def _with_leftovers(finding: Finding, used: StudyItem, items: list[StudyItem]) -> Finding:

@@ -32,4 +32,14 @@ def of(
         png = overlay(pixels[image["id"]], bundle, image["label"])
         pictures.append(("grad_cam", image["id"], png))
         progress(done, len(shown), "explaining")
-    return pictures
+    return pictures + _cells(finding.explanation.get("white_cells"), pixels)
+
+
+def _cells(white_cells: dict[str, Any] | None, pixels: dict[str, Any]) -> list[Picture]:
+    """The white cells of fields that one should look at first, each cut out of its field."""
+    if not white_cells:
+        return []
+    gallery, cut = function("ml.field_cells:gallery"), function("ml.field_cells:cell_png")
+    return [
+        ("white_cell", cell["id"], cut(pixels[cell["field"]], cell["box"])) for cell in gallery(white_cells["cells"])
+    ]

@@ -35,9 +35,11 @@ def warm_up(**_: Any) -> None:
     sandbox.allow_children()
     import torch  # noqa: PLC0415
 
+    from ml.engine import keep_in  # noqa: PLC0415
     from workers.modalities import warm_up as load  # noqa: PLC0415
 
     torch.set_num_threads(settings.WORKER_THREADS)
+    keep_in(settings.HOME / "exports", settings.WORKER_THREADS)
     load()
     connection.close()
 

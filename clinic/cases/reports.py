@@ -188,9 +188,16 @@ def _body(assessment, version):
     }
 
 
+def companions(findings):
+    """Hashes of the bundles that a finding's explanation names beside its own."""
+    said = (row.body.get("explanation", {}).get("white_cells") for row in findings)
+    return [cells["bundle_sha256"] for cells in said if cells]
+
+
 def _bundles_of(analysis):
     """The bundles that spoke: those of the findings, and the one that fused them."""
-    spoke = [*analysis.findings.values_list("bundle_sha256", flat=True), analysis.bundles.get("fusion", "")]
+    findings = list(analysis.findings.all())
+    spoke = [*(row.bundle_sha256 for row in findings), *companions(findings), analysis.bundles.get("fusion", "")]
     return ModelBundle.objects.filter(sha256__in=spoke).order_by("name")
 
 

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 
+from clinic.cases.reports import companions
 from clinic.portal import charts
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
@@ -15,7 +16,7 @@ FACTS = ("limits", "intended_use", "licence", "data")
 def read_assessment(assessment):
     analysis = assessment.analysis
     findings = list(analysis.findings.prefetch_related("artefacts"))
-    spoke = [row.bundle_sha256 for row in findings] + [analysis.bundles.get("fusion", "")]
+    spoke = [*(row.bundle_sha256 for row in findings), *companions(findings), analysis.bundles.get("fusion", "")]
     names = {str(pk): name for pk, name in analysis.items.values_list("pk", "filename")}
     pictures = {picture.name: picture for row in findings for picture in row.artefacts.all()}
     return {
@@ -117,22 +118,39 @@ def _image(said, names, pictures):
 
 def _fields(explanation, names, pictures):
     images = [_image(said, names, pictures) for said in explanation["images"]]
-    return {"images": sorted(images, key=lambda image: image["overlay"] is None)}
+    cells = explanation.get("white_cells")
+    return {
+        "images": sorted(images, key=lambda image: image["overlay"] is None),
+        "white_cells": cells and {**_counts(cells), **_gallery(cells, names, pictures)},
+    }
 
 
 def _cells(explanation, names, pictures):
     """The differential, and the cells that count most in the case."""
-    counts, total = explanation["differential"], sum(explanation["differential"].values())
     cells = sorted(explanation["cells"], key=lambda cell: -cell["attention"])
+    return {**_counts(explanation), "images": [_image(said, names, pictures) for said in cells]}
+
+
+def _counts(said):
+    counts, total = said["differential"], sum(said["differential"].values())
     return {
         "differential": [
             {"label": name, "count": count, "width": count / total * charts.WIDTH, "share": count / total}
             for name, count in counts.items()
         ],
         "counted": total,
-        "blasts": explanation["blast_share"],
-        "images": [_image(said, names, pictures) for said in cells],
+        "blasts": said["blast_share"],
     }
+
+
+def _gallery(said, names, pictures):
+    """The white cells of the fields that have a picture, the surest blasts first."""
+    shown = [{**cell, "picture": pictures[cell["id"]]} for cell in said["cells"] if cell["id"] in pictures]
+    for cell in shown:
+        cell["name"] = _name_of(cell["field"], names)
+    unlike = sum(cell["label"] is None for cell in said["cells"])
+    shown.sort(key=lambda cell: -cell["blast"] * cell["in_scope"])
+    return {"gallery": shown, "unlike": unlike, "found": len(said["cells"]), "cut_off": said["cut_off"]}
 
 
 def _genes(explanation, *_):

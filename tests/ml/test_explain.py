@@ -22,7 +22,7 @@ MODEL = load_model(BUNDLE)
 PREPROCESSING = BUNDLE.manifest["preprocessing"]
 PICTURES = [synthetic.draw_field(kind, seed) for kind in ("Pre-B", "Pro-B", "Early Pre-B") for seed in range(4)]
 SIDE = PREPROCESSING["side"]
-HIDDEN = 80  # pixels: the side of the square that is painted over
+HIDDEN = SIDE * 80 // 224  # pixels: the side of the square that is painted over
 
 
 def top_label(image):
@@ -38,7 +38,7 @@ def hide(square, place):
 
 
 def test_the_whole_network_answers_as_the_bundle_does():
-    squares = np.stack([prepare(image, PREPROCESSING) for image in PICTURES[:3]])
+    squares = np.stack([prepare(image, PREPROCESSING)[0] for image in PICTURES[:3]])
     with torch.inference_mode():
         logits = Whole(MODEL)(to_tensor(squares)).numpy()
     answers = [MODEL.image_labels[k] for k in logits.argmax(axis=1)]
@@ -48,7 +48,7 @@ def test_the_whole_network_answers_as_the_bundle_does():
 def test_hiding_the_hot_place_costs_more_than_hiding_the_cold_one():
     network, losses = Whole(MODEL), []
     for image in PICTURES:
-        square = prepare(image, PREPROCESSING)
+        square, _ = prepare(image, PREPROCESSING)
         target = MODEL.image_labels.index(top_label(image))
         heat = uniform_filter(cam_of(network, square, target, (SIDE, SIDE)), HIDDEN)
         views = [square, *(hide(square, np.unravel_index(at, heat.shape)) for at in (heat.argmax(), heat.argmin()))]
@@ -60,7 +60,7 @@ def test_hiding_the_hot_place_costs_more_than_hiding_the_cold_one():
 
 
 def test_other_weights_make_another_map():
-    square, target = prepare(PICTURES[0], PREPROCESSING), MODEL.image_labels.index(top_label(PICTURES[0]))
+    square, target = prepare(PICTURES[0], PREPROCESSING)[0], MODEL.image_labels.index(top_label(PICTURES[0]))
     learned = cam_of(Whole(MODEL), square, target, (14, 14))
     network = copy.deepcopy(Whole(MODEL))
     torch.manual_seed(0)

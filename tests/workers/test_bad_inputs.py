@@ -32,6 +32,7 @@ def picture():
 def lying_dicom():
     """A real DICOM file whose pixel data says that it is 2 GiB long."""
     dataset = pydicom.dcmread(get_testdata_file("examples_rgb_color.dcm"))
+    dataset.Modality = "GM"
     stream = io.BytesIO()
     dataset.save_as(stream)
     said = stream.getvalue()

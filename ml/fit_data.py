@@ -1,0 +1,189 @@
+"""What a network is trained on: squares in memory, units of one or several images, a validation part, baselines."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ml import augment
+from ml.findings import InputRejected
+from ml.networks import to_tensor
+from ml.smear_data import first_frame
+from ml.stain import normalise
+from ml.training import bar, cached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ml.fit_config import FitConfig
+
+Rgb = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+TREES = 300  # of a baseline
+CORNER = (24, 48)  # rows and columns of the scale bar, of an image of 224 × 224
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Images as the network sees them (n, side, side, 3), and what the baselines see of the images as they were:
+    ``colours`` (n, 6), ``corners`` (n, 24·48) of 0 and 1.
+    """
+
+    images: Rgb
+    colours: Floats
+    corners: npt.NDArray[np.uint8]
+
+
+def square(image: Rgb, config: FitConfig) -> Rgb:
+    """(h, w, 3) of any size → (side, side, 3), scale bar painted white, stain normalised where ``config`` says so.
+
+    The aspect is not kept, as the smear bundles do not keep it.
+    """
+    side, corner = config.side, round(config.side * config.masked_corner)
+    out = np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
+    masked = slice(side - corner, side)
+    out[masked, masked] = out[:corner, :corner]  # so that a scale bar does not count as stain either
+    if config.stain == "two-point":
+        out = normalise(out)
+    out[masked, masked] = 255
+    return out
+
+
+def colours_of(image: Rgb) -> Floats:
+    """Mean and standard deviation of each channel, (6,)."""
+    flat = image.reshape(-1, 3) / 255
+    return np.concatenate([flat.mean(axis=0), flat.std(axis=0)])
+
+
+def corner_of(image: Rgb) -> npt.NDArray[np.uint8]:
+    """The bottom right corner, where a scale bar may be, as black (1) and white."""
+    grey = Image.fromarray(image).convert("L").resize((224, 224), Image.Resampling.BILINEAR)
+    return (np.asarray(grey)[-CORNER[0] :, -CORNER[1] :].ravel() < 128).astype(np.uint8)
+
+
+def read_squares(paths: Sequence[Path], config: FitConfig, cache: Path | None = None) -> Squares:
+    """Every image decoded once; with ``cache``, once for all runs of one side and preprocessing."""
+
+    def make() -> dict[str, Any]:
+        rows = []
+        with bar(len(paths), "reading") as progress:
+            for path in paths:
+                image = first_frame(path)
+                rows.append((square(image, config), colours_of(image), corner_of(image)))
+                progress.update()
+        return {
+            name: np.stack(column)
+            for name, column in zip(("images", "colours", "corners"), zip(*rows, strict=True), strict=True)
+        }
+
+    sizes = [(path.name, path.stat().st_size) for path in paths]
+    return Squares(**cached(cache, repr((sizes, config.side, config.masked_corner, config.stain)), make))
+
+
+def units_of(rows: Rows, groups: npt.NDArray[Any], y: Rows, length: int) -> Rows:
+    """``rows`` as units (m, length): runs of neighbours of one group and class in file order; length 1: each alone.
+
+    A run at the end of a group that is too short is filled up with its own images from the start.
+    """
+    if length == 1:
+        return rows[:, None]
+    found: dict[tuple[Any, int], list[int]] = {}
+    for row in np.sort(rows):
+        found.setdefault((groups[row], int(y[row])), []).append(int(row))
+    runs = [run[k : k + length] for run in found.values() for k in range(0, len(run), length)]
+    return np.array([np.resize(run, length) for run in runs], dtype=np.int64)
+
+
+def validation_part(rows: Rows, y: Rows, groups: npt.NDArray[Any], share: float, seed: int) -> tuple[Rows, Rows]:
+    """Training and validation rows: no group in both, classes in like shares, about ``share`` in the second."""
+    splits = min(max(2, round(1 / share)), len(np.unique(groups[rows])))
+    if splits < 2:
+        raise InputRejected(
+            "too_few_groups",
+            place="training folds",
+            problem="All images of the training folds are of one group.",
+            remedy="Bring images of at least two patients (or blocks) beside those held out.",
+        )
+    splitter = StratifiedGroupKFold(splits, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of rare classes: they may be absent from the validation part
+        learn, check = next(splitter.split(rows, y[rows], groups[rows]))
+    return rows[learn], rows[check]
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An epoch's batches of random views; the same for the same seeds, whoever asks and from wherever one resumes.
+
+    ``rank`` of ``size`` processes gets its equal part of each batch.
+    """
+
+    images: Rgb
+    y: Rows
+    units: Rows
+    config: FitConfig
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def batch(self) -> int:
+        wanted = min(self.config.batch, len(self.units))
+        return max(wanted - wanted % self.size, self.size)
+
+    def __len__(self) -> int:
+        return max(1, len(self.units) // self.batch)
+
+    def order(self, epoch: int, seed: int) -> Rows:
+        """Places in ``units``, shuffled; drawn with replacement, each class as often, where ``balance`` is sampler."""
+        rng = np.random.default_rng([seed, epoch])
+        if self.config.balance != "sampler":
+            return rng.permutation(len(self.units))
+        chance = balanced_weights(self.y[self.units[:, 0]])
+        return rng.choice(len(self.units), len(self.units), p=chance / chance.sum())
+
+    def epoch(self, epoch: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(x, y) of each step: x as ``views`` gives it, y (b,)."""
+        order, part = self.order(epoch, seed), self.batch // self.size
+        for step in range(len(self)):
+            start = step * self.batch + self.rank * part
+            units = self.units[order[start : start + part]]
+            generator = torch.Generator().manual_seed(seed_of(seed, epoch, step, self.rank))
+            x = views(self.images, units, generator if self.config.augment else None)
+            yield x, torch.from_numpy(self.y[units[:, 0]])
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed from several numbers: near numbers give far seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint32)[0])
+
+
+def balanced_weights(y: Rows) -> Floats:
+    """One weight an image, mean 1, so that each class that is there weighs the same."""
+    counts = np.bincount(y)
+    return len(y) / (np.count_nonzero(counts) * counts[y])
+
+
+def views(images: Rgb, units: Rows, generator: torch.Generator | None = None) -> torch.Tensor:
+    """(b, 3, side, side), or (b, t, 3, side, side) for series, 0–1; with a generator, a random view of each image."""
+    x = to_tensor(images[units.ravel()])
+    if generator is not None:
+        x = augment.random_view(x, generator)
+    return x if units.shape[1] == 1 else x.reshape(*units.shape, *x.shape[1:])
+
+
+def forest_p(x: npt.NDArray[Any], y: Rows, learn: Rows, held: Rows, classes: int, seed: int) -> Floats:
+    """Probabilities (held, classes) of a random forest: the baselines that see only colours, or only the corner."""
+    forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=1).fit(x[learn], y[learn])
+    p = np.zeros((len(held), classes))
+    p[:, forest.classes_] = forest.predict_proba(x[held])
+    return p
