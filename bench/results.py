@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import gan_effect, generalisation, imaging, papers
+from bench import gan_effect, generalisation, imaging, in_scope, papers
 from ml.bundle import find_bundle, load_bundle
 from ml.cards import table
 from ml.findings import BUNDLE_OF_MODALITY
@@ -20,14 +20,15 @@ SHOWN = {
 MEASURED: dict[str, Callable[[Any], list[str]]] = {
     "generalisation.json": generalisation.section,
     "papers.json": papers.section,
+    "in_scope.json": in_scope.section,
     "gan.json": gan_effect.section,
     "imaging.json": imaging.section,
 }
 HEAD = """\
 # Results
 
-Every figure here is read from the manifest of a shipped bundle or from a file of `docs/measured`, which names the
-command that wrote it (`python -m bench.results` writes this page; a test compares it). Held-out data only, 95 %
+Every figure here is read from the manifest of a shipped bundle or from a file of `docs/measured`, below which stands
+the command that wrote it (`python -m bench.results` writes this page; a test compares it). Held-out data only, 95 %
 intervals by bootstrap over patients or blocks. What each model cannot do is in its card beside it
 (`ml/bundles/*/*/card.md`); read that before you use a figure. All data are retrospective and public; nothing here has
 been shown in a clinic.
@@ -47,7 +48,11 @@ def _measured() -> list[str]:
     """A section for each measurement that has been made."""
     folder = TARGET.parent / "measured"
     files = {folder / name: section for name, section in MEASURED.items()}
-    said = [["", *section(json.loads(file.read_text("utf-8")))] for file, section in files.items() if file.is_file()]
+    said = [
+        ["", *section(json.loads(file.read_text("utf-8"))), "", f"Made by `python -m {section.__module__}`."]
+        for file, section in files.items()
+        if file.is_file()
+    ]
     return [line for lines in said for line in lines]
 
 

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml import field_cells, fit, site_threshold, smear_cell, smear_field, train_cell, train_field
+from ml import datasets, field_cells, fit, site_threshold, smear_cell, smear_field, train_cell, train_field
+from ml.blast_evaluation import evaluate_blasts
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
 from ml.evaluation import evaluate
 from ml.findings import InputRejected
 from ml.images import read_image
 from ml.smear import load_model, read_images
+from ml.training import Strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,9 @@ def arguments() -> argparse.ArgumentParser:
     predict.add_argument("--case", action="store_true", help="one finding for all images together, as one case")
     score = commands.add_parser("evaluate", help="the metrics of a labelled set")
     score.add_argument("--data", type=Path, required=True, help="class folders, or a folder with cells.csv")
+    score.add_argument(
+        "--layout", choices=sorted(datasets.LAYOUTS), help="smear-cell on a public set: leukaemic or not"
+    )
     predict.add_argument("--site", type=Path, help="a threshold for blasts that the command site wrote")
     site = commands.add_parser("site", help="a laboratory's own threshold for blasts, from cells known to be normal")
     site.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
@@ -51,6 +56,7 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="the bundle's folder, named after its version")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--foreign", type=Path, help="images of another laboratory: asked, never learned from")
+    train.add_argument("--slides", type=Path, help="images of other organs' slides: asked, never learned from")
     train.add_argument("--fields", type=Path, help="for smear-cell: class folders, for their cells")
     train.add_argument("--cache", type=Path, help="folder for features, so that a second run is quick")
     train.add_argument("--oof", type=Path, help="CSV for the held-out predictions, from which the fusion learns")
@@ -150,7 +156,7 @@ def show_metrics(metrics: dict[str, Any], *, as_json: bool) -> None:
 
 def train(said: argparse.Namespace) -> int:
     learn = TRAIN[said.bundle]
-    kept = {"foreign": said.foreign, "cache": said.cache, "oof": said.oof}
+    kept = {"strangers": Strangers(said.foreign, said.slides), "cache": said.cache, "oof": said.oof}
     kept |= {"fields": said.fields} if said.fields else {}
     bundle = learn(said.data, said.weights, said.out, said.seed, **kept)
     print((bundle.path / "card.md").read_text("utf-8"))
@@ -158,7 +164,11 @@ def train(said: argparse.Namespace) -> int:
 
 
 def score(said: argparse.Namespace, bundle: Bundle) -> int:
-    show_metrics(evaluate(bundle, said.data), as_json=said.json)
+    """Of the bundle's own labels or, with a layout, of leukaemic against normal."""
+    if said.layout:
+        show_metrics(evaluate_blasts(bundle, datasets.load(said.layout, said.data)), as_json=said.json)
+    else:
+        show_metrics(evaluate(bundle, said.data), as_json=said.json)
     return 0
 
 

@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional as vision
 
 Tensor = torch.Tensor
 
+FAR = 1.7  # strength of the stain changes for whole fields
 REACHES = 0.08, 0.35  # of the distance channel: 0.2 to 0.9 red-cell diameters from the nucleus
 
 
@@ -78,9 +79,14 @@ def cut_out(x: Tensor, generator: torch.Generator, share: float = 0.3) -> Tensor
     return torch.where(hole, x.mean(dim=(2, 3), keepdim=True), x)
 
 
-def random_view(x: Tensor, generator: torch.Generator) -> Tensor:
-    """One random view of each image in ``x`` (n, 3, h, w), 0–1; same shape and range."""
-    return cut_out(focus(stain(geometry(x, generator), generator), generator), generator)
+def random_view(x: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
+    """One random view of each image in ``x`` (n, 3, h, w), 0–1; same shape and range. ``strength`` of the stain."""
+    return cut_out(focus(stain(geometry(x, generator), generator, strength), generator), generator)
+
+
+def random_field(x: Tensor, generator: torch.Generator) -> Tensor:
+    """``random_view`` in stains further from one's own than two laboratories usually are."""
+    return random_view(x, generator, FAR)
 
 
 def random_cell(x: Tensor, generator: torch.Generator, strength: float = 0.5) -> Tensor:

@@ -47,17 +47,27 @@ class BlastFigures:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """For site_threshold: the threshold, and where the log-odds of the others lie."""
-        others = log_odds(self._blast(self.p)[self.truth == 0])
+        """For site_threshold: the threshold, and where the log-odds of normal cells lie; laboratories count alike."""
+        others = [log_odds(p[truth == 0]) for truth, p in self.laboratories]
         return {
             "threshold": self.threshold,
-            "normal_mean": float(others.mean()),
-            "normal_sd": float(others.std()),
+            "normal_mean": float(np.mean([own.mean() for own in others])),
+            "normal_sd": float(np.sqrt(np.mean([own.var() for own in others]))),
         } | ({"of_field": youden(*self.of_fields[:2])} if len(self.weak.field) else {})
 
     @property
     def threshold(self) -> float:
-        return youden(self.truth, self._blast(self.p))
+        """One for both laboratories: of their cells, each kind of each counts the same."""
+        truth, p = (np.concatenate(part) for part in zip(*self.laboratories, strict=True))
+        weight = [1 / np.bincount(of)[of] for of, _ in self.laboratories]
+        return youden(truth, p, np.concatenate(weight))
+
+    @property
+    def laboratories(self) -> list[tuple[Labels, Floats]]:
+        """Of each: blast or not, by its name or by its field, and P(blast)."""
+        named = self.truth, self._blast(self.p)
+        weak = self.weak.leukaemic.astype(np.int64), self._blast(self.weak_p)
+        return [named, weak] if len(self.weak.field) else [named]
 
     @property
     def of_fields(self) -> tuple[Labels, Floats, Labels]:
@@ -105,9 +115,9 @@ class BlastFigures:
         return scored(two(self._blast(p)), self.truth, LABELS, data, split, self.patient)
 
 
-def youden(truth: Labels, p: Floats) -> float:
+def youden(truth: Labels, p: Floats, weight: Floats | None = None) -> float:
     """Where sensitivity and specificity are together largest (Youden 1950)."""
-    false, true, at = roc_curve(truth, p)
+    false, true, at = roc_curve(truth, p, sample_weight=weight)
     return float(np.clip(at[(true - false).argmax()], 0, 1))
 
 

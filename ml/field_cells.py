@@ -23,24 +23,30 @@ if TYPE_CHECKING:
     from ml.bundle import Bundle
     from ml.cell_view import View
     from ml.smear import Progress, Rgb, SmearModel
-    from ml.white_cells import WhiteCell
+    from ml.white_cells import Found, WhiteCell
 
 GALLERY = 24  # cells shown
 SPARE = 0.35  # of a cell's box, shown around it
 
 
 def read_cells(
-    images: Sequence[tuple[str, Rgb]], bundle: Bundle, *, progress: Progress | None = None
+    images: Sequence[tuple[str, Rgb]],
+    bundle: Bundle,
+    founds: Sequence[Found | None] | None = None,
+    *,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Differential, blast share with its interval, and every whole cell of the fields (id, (h, w, 3) uint8).
 
-    ``bundle``: smear-cell. A cell has ``id`` "field:number", its ``box`` (top, left, bottom, right) in pixels of the
-    field, its ``label`` (None where it is too unlike the training cells), P(``blast``) and in-scope score. Cells cut
-    by the border are counted in ``cut_off`` and not named. ``fields``: each with the mean P(blast) of its cells.
+    ``bundle``: smear-cell; ``founds``: what find_cells has said of each field already. A cell has ``id``
+    "field:number", its ``box`` (top, left, bottom, right) in pixels of the field, its ``label`` (None where it is too
+    unlike the training cells), P(``blast``) and in-scope score. Cells cut by the border are counted in ``cut_off`` and
+    not named. ``fields``: each with the mean P(blast) of its cells.
     """
     model, cells, cut = load_model(bundle), [], 0
-    for done, (name, image) in enumerate(images, start=1):
-        found = find_cells(image)
+    known = founds or [None] * len(images)
+    for done, ((name, image), of_image) in enumerate(zip(images, known, strict=True), start=1):
+        found = of_image or find_cells(image)
         whole = [(cell, seen) for cell, seen in cells_of(image, model.side, found) if not cut_off(cell, found)]
         cells += _named(name, whole, model)
         cut += len(found.cells) - len(whole)

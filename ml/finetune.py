@@ -31,12 +31,17 @@ Mask = npt.NDArray[np.bool_]
 class Examples:
     """``pictures`` (n, side, side, 3 or 4) uint8; ``allowed`` (n, classes): the labels that may be true of each, of
     which nothing further is known; ``doubt`` (n,): how often even that is wrong; ``draw`` (n,): how often one is drawn.
+
+    ``coarse`` (n, classes): as ``allowed``, for the coarser question that must be answered too; ``case`` (n, k): what
+    its case is, learned by a second head that is not kept, all false where that is unknown. Neither: None.
     """
 
     pictures: npt.NDArray[np.uint8]
     allowed: Mask
     doubt: Floats
     draw: Floats
+    coarse: Mask | None = None
+    case: Mask | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Recipe:
     head_rate: float = 4e-3
     frozen: int = 4
     dropout: float = 0.3
+    of_coarse: float = 0.5
+    of_case: float = 0.3
 
 
 def balanced(y: npt.NDArray[np.int64], power: float = 0.5) -> Floats:
@@ -71,6 +78,22 @@ def partial_loss(logits: torch.Tensor, allowed: torch.Tensor, doubt: torch.Tenso
     return -torch.log((1 - doubt) * p + doubt * allowed.float().mean(dim=1) + 1e-7).mean()
 
 
+def total_loss(
+    logits: torch.Tensor, of_case: torch.Tensor, examples: Examples, drawn: npt.NDArray[np.int64], recipe: Recipe
+) -> torch.Tensor:
+    """The label's loss and, where there are such, the shares of the coarser label's and of the case's."""
+    doubt = torch.tensor(examples.doubt[drawn]).float()
+    loss = partial_loss(logits, torch.tensor(examples.allowed[drawn]), doubt)
+    if examples.coarse is not None:
+        loss = loss + recipe.of_coarse * partial_loss(logits, torch.tensor(examples.coarse[drawn]), doubt)
+    case_of = np.zeros((len(drawn), 1), bool) if examples.case is None else examples.case[drawn]
+    known = torch.tensor(np.flatnonzero(case_of.any(axis=1)))
+    if len(known):
+        case = partial_loss(of_case[known], torch.tensor(case_of)[known], doubt[known])
+        loss = loss + recipe.of_case * len(known) / len(drawn) * case
+    return loss
+
+
 def fit(trunk: Trunk, examples: Examples, rows: npt.NDArray[np.int64], recipe: Recipe, seed: int) -> tuple[Trunk, Head]:
     """A copy of ``trunk`` fine-tuned on ``rows`` of the examples, and the linear classifier on its features."""
     torch.manual_seed(seed)
@@ -81,10 +104,11 @@ def fit(trunk: Trunk, examples: Examples, rows: npt.NDArray[np.int64], recipe: R
         block.requires_grad_(requires_grad=False)
     classes = examples.allowed.shape[1]
     head = nn.Linear(FEATURES, classes)
+    of_case = nn.Identity() if examples.case is None else nn.Linear(FEATURES, examples.case.shape[1])
     learned = [p for p in trunk.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": learned, "lr": recipe.rate},
-        {"params": head.parameters(), "lr": recipe.head_rate},
+        {"params": [*head.parameters(), *of_case.parameters()], "lr": recipe.head_rate},
     ]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.03)
     steps = recipe.epochs * (recipe.per_epoch // recipe.batch)
@@ -97,9 +121,7 @@ def fit(trunk: Trunk, examples: Examples, rows: npt.NDArray[np.int64], recipe: R
             drawn = rng.choice(rows, recipe.batch, p=chance)
             x = view(to_tensor(examples.pictures[drawn]), generator)
             features = functional.dropout(trunk(x.contiguous(memory_format=torch.channels_last)), recipe.dropout)
-            loss = partial_loss(
-                head(features), torch.tensor(examples.allowed[drawn]), torch.tensor(examples.doubt[drawn]).float()
-            )
+            loss = total_loss(head(features), of_case(features), examples, drawn, recipe)
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(learned, 5.0)

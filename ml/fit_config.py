@@ -11,7 +11,7 @@ from ml.findings import InputRejected
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 CHOICES = {
-    "stain": ("none", "two-point"),
+    "stain": ("none", "two-point", "reinhard", "macenko"),
     "balance": ("none", "loss", "sampler"),
     "optimiser": ("adamw", "sgd"),
     "schedule": ("constant", "cosine"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,15 +14,15 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ml import augment
+from ml import augment, synthetic
 from ml.findings import InputRejected
 from ml.networks import to_tensor
 from ml.smear_data import first_frame
-from ml.stain import normalise
+from ml.stain import normaliser, reference
 from ml.training import bar, cached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ml.fit_config import FitConfig
@@ -30,6 +31,7 @@ Rgb = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 TREES = 300  # of a baseline
+REFERENCES = 2  # drawn fields of each kind, for the reference of a stain
 CORNER = (24, 48)  # rows and columns of the scale bar, of an image of 224 × 224
 
 
@@ -53,10 +55,17 @@ def square(image: Rgb, config: FitConfig) -> Rgb:
     out = np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
     masked = slice(side - corner, side)
     out[masked, masked] = out[:corner, :corner]  # so that a scale bar does not count as stain either
-    if config.stain == "two-point":
-        out = normalise(out)
+    if config.stain != "none":
+        out = normaliser_of(config.stain)(out)
     out[masked, masked] = 255
     return out
+
+
+@cache
+def normaliser_of(method: str) -> Callable[[Rgb], Rgb]:
+    """With the stain of drawn smears as its reference, so that no fold's reference has seen another fold."""
+    drawn = [synthetic.draw_field(kind, seed) for kind in synthetic.FIELDS for seed in range(REFERENCES)]
+    return normaliser(reference(method, drawn))
 
 
 def colours_of(image: Rgb) -> Floats:

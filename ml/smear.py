@@ -17,28 +17,35 @@ from ml.cell_view import central_cell, shown
 from ml.findings import InputRejected, QualityFlag
 from ml.heads import Head, Projection, Scope, load_arrays
 from ml.networks import Trunk, load_trunk
-from ml.stain import normalise
+from ml.stain import normaliser
+from ml.white_cells import find_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ml.bundle import Bundle
+    from ml.white_cells import Found
 
     Progress = Callable[[int, int, str], object]
 
 Rgb = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
-TRUNK, ARRAYS = "trunk.safetensors", "arrays.safetensors"
+TRUNK, CASE_TRUNK, ARRAYS = "trunk.safetensors", "case_trunk.safetensors", "arrays.safetensors"
 CHUNK = 32
 
 
 @dataclass(frozen=True)
 class SmearModel:
-    """A bundle in memory. ``labels_of``: head → its labels in the order of its logits (a JSON object has no order)."""
+    """A bundle in memory. ``labels_of``: head → its labels in the order of its logits (a JSON object has no order).
+
+    ``case_trunk``: the network in whose features an image has its place, among the others of its case and near or far
+    from the training images; ``trunk`` itself where the bundle has no other.
+    """
 
     bundle: Bundle
     trunk: Trunk
+    case_trunk: Trunk
     projection: Projection
     near: Projection
     heads: dict[str, Head]
@@ -65,7 +72,9 @@ class SmearModel:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one image says. ``z`` (components,) is its place in the bundle's feature space."""
+    """What one image says. ``z`` (components,) is its place in the bundle's feature space; ``found`` the white cells
+    of a field.
+    """
 
     id: str
     label: str | None
@@ -74,6 +83,7 @@ class Reading:
     quality: tuple[QualityFlag, ...]
     reasons: tuple[str, ...]
     z: Floats
+    found: Found | None = None
 
     @property
     def usable(self) -> bool:
@@ -106,7 +116,7 @@ def whole_field(image: Rgb, preprocessing: dict[str, Any]) -> tuple[Rgb, bool]:
     corner = round(side * float(preprocessing["masked_corner"]))
     masked = slice(side - corner, side)
     square[masked, masked] = square[:corner, :corner]  # so that a scale bar does not count as stain either
-    square = normalise(square)
+    square = normaliser(preprocessing.get("stain_reference"))(square)
     square[masked, masked] = 255
     return square, True
 
@@ -124,10 +134,11 @@ def load_model(bundle: Bundle) -> SmearModel:
     """The bundle's networks; built once per process and bundle hash."""
     if bundle.sha256 not in _LOADED:
         projection, near, heads = load_arrays(bundle.file(ARRAYS))
-        said = bundle.manifest
+        said, trunk = bundle.manifest, load_trunk(bundle.file(TRUNK))
         _LOADED[bundle.sha256] = SmearModel(
             bundle=bundle,
-            trunk=load_trunk(bundle.file(TRUNK)),
+            trunk=trunk,
+            case_trunk=load_trunk(bundle.file(CASE_TRUNK)) if CASE_TRUNK in said["files"] else trunk,
             projection=projection,
             near=near,
             heads=heads,
@@ -163,10 +174,14 @@ def _read_chunk(images: Sequence[tuple[str, Rgb]], model: SmearModel) -> list[Re
 
 def see(pictures: Rgb, model: SmearModel) -> list[Seen]:
     """What the network says of prepared pictures (n, side, side, 3)."""
-    features = engine.embed(model.trunk, model.bundle.sha256, pictures, model.turns)
+    sha256 = model.bundle.sha256
+    features = engine.embed(model.trunk, sha256, pictures, model.turns)
+    placed = features
+    if model.case_trunk is not model.trunk:
+        placed = engine.embed(model.case_trunk, f"{sha256}-case", pictures, model.turns)
     temperature = float(model.bundle.manifest["calibration"]["image_temperature"])
     p = apply_temperature(model.heads["image"].logits(features), temperature)
-    z, scores = model.projection.apply(features), model.scope.score(model.near.distance(features))
+    z, scores = model.projection.apply(placed), model.scope.score(model.near.distance(placed))
     return [Seen(p[k], float(scores[k]), z[k]) for k in range(len(pictures))]
 
 
@@ -186,8 +201,17 @@ NO_NUCLEUS = QualityFlag(
 )
 
 
+def measured(image: Rgb, view: str) -> tuple[dict[str, float], Found | None]:
+    """Quality measures of an image, and the white cells that were found for them where it is a field."""
+    if view != "field":
+        return quality.measure(image), None
+    found = find_cells(image)
+    return quality.measure_field(image, found), found
+
+
 def _reading(name: str, image: Rgb, seen: Seen, model: SmearModel, *, has_nucleus: bool) -> Reading:
-    flags = quality.judge(quality.measure(image), model.thresholds["quality"])
+    measures, found = measured(image, model.bundle.manifest["preprocessing"]["view"])
+    flags = quality.judge(measures, model.thresholds["quality"])
     if not has_nucleus and not any(flag.blocking for flag in flags):
         flags = (*flags, NO_NUCLEUS)
     reasons = [flag.message for flag in flags if flag.blocking]
@@ -199,7 +223,8 @@ def _reading(name: str, image: Rgb, seen: Seen, model: SmearModel, *, has_nucleu
         )
     label = None if blocked or seen.score < limits["block"] else model.image_labels[int(seen.p.argmax())]
     probabilities = dict(zip(model.image_labels, (float(v) for v in seen.p), strict=True))
-    return Reading(name, label, probabilities, 0.0 if blocked else seen.score, flags, tuple(reasons), seen.z)
+    score = 0.0 if blocked else seen.score
+    return Reading(name, label, probabilities, score, flags, tuple(reasons), seen.z, found)
 
 
 def weights_of(readings: Sequence[Reading]) -> Floats:

@@ -29,6 +29,7 @@ BLAST_EQUIVALENTS = (
 BLAST_OR_PROMYELOCYTE = (BLAST, "Promyelocyte")
 NOT_COUNTED = ("Smudge cells", "Giant thrombocyte", "Thrombocyte aggregation", "Erythroblast")
 FEW_CELLS = 50
+EVENLY = 0.5  # share of the attention that every cell has
 
 
 def predict(images: Sequence[tuple[str, Rgb]], bundle: Bundle, *, progress: Progress | None = None) -> Finding:
@@ -41,9 +42,10 @@ def predict(images: Sequence[tuple[str, Rgb]], bundle: Bundle, *, progress: Prog
 
 def attention(blast_like: Floats, in_scope: Floats) -> Floats:
     """Weight of each cell in the case, (n,), sum 1: how surely it is a blast or a blast equivalent, times its in-scope
-    score. A tenth of the weight is spread evenly, so that a case without blasts still has an answer.
+    score. Half of the weight is spread evenly: the other cells say something of the case too, and all of it where there
+    are no blasts.
     """
-    weights = (0.1 + 0.9 * blast_like) * in_scope
+    weights = (EVENLY + (1 - EVENLY) * blast_like) * in_scope
     return weights / weights.sum()
 
 

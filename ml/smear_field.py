@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ml.bundle import Bundle
     from ml.smear import Progress, Reading, Rgb
 
+BENIGN = "haematogones"
 MATURATION = ("Pro-B", "Early Pre-B", "Pre-B")
 
 
@@ -30,15 +31,39 @@ def predict(
     """What the fields of one case say together. ``images``: (id, (h, w, 3) uint8).
 
     The case's probabilities are the mean of its images', weighted by their in-scope scores (see weights_of). With a
-    ``companion``, the cell bundle, the explanation also holds the fields' white cells (see field_cells.read_cells).
+    ``companion``, the cell bundle, the explanation also holds the fields' white cells (see field_cells.read_cells), and
+    the finding counts less where whole fields and their cells disagree (see agreement).
     """
     if not images:
         raise no_images("smear field")
-    finding = finding_of(read_images(images, load_model(bundle), progress), bundle)
+    readings = read_images(images, load_model(bundle), progress)
+    finding = finding_of(readings, bundle)
     if companion is None:
         return finding
-    cells = field_cells.read_cells(images, companion, progress=progress)
-    return replace(finding, explanation=finding.explanation | {"white_cells": cells})
+    found = [reading.found for reading in readings]
+    cells = field_cells.read_cells(images, companion, found, progress=progress)
+    share, reasons = agreement(readings, cells["fields"])
+    return replace(
+        finding,
+        in_scope=finding.in_scope * share,
+        reasons=(*finding.reasons, *reasons),
+        explanation=finding.explanation | {"white_cells": cells},
+    )
+
+
+def agreement(readings: Sequence[Reading], fields: Sequence[dict[str, Any]]) -> tuple[float, tuple[str, ...]]:
+    """In what share of the fields their cells, one by one, say leukaemic or not as the whole field does; and why not.
+
+    Cells are shown to their network without the field's colours, so the two err for different reasons; 1 where no field
+    can be compared.
+    """
+    called = {field["id"]: field["called"] for field in fields}
+    compared = [r for r in readings if r.usable and called[r.id] is not None]
+    apart = sum((r.label != BENIGN) is not called[r.id] for r in compared)
+    if not apart:
+        return 1.0, ()
+    said = f"In {apart} of {len(compared)} fields the whole field and its cells disagree on whether there are blasts."
+    return 1 - apart / len(compared), (said,)
 
 
 def finding_of(readings: Sequence[Reading], bundle: Bundle) -> Finding:

@@ -47,13 +47,13 @@ def nuclear_density(density: Floats) -> Floats:
     return np.asarray(np.median(flat[dark], axis=0), dtype=np.float32)
 
 
-def normalise(image: Rgb) -> Rgb:
+def normalise(image: Rgb, nucleus: float = REFERENCE_NUCLEUS) -> Rgb:
     """The same image (h, w, 3, uint8) on a white background, with one gain so that nuclei are equally dark everywhere.
 
     One gain for the three channels: nuclei hardly absorb blue, and a gain of that channel's own would amplify noise.
     """
     density = optical_density(image)
-    gain = REFERENCE_NUCLEUS / max(float(nuclear_density(density)[:2].mean()), 1e-3)
+    gain = nucleus / max(float(nuclear_density(density)[:2].mean()), 1e-3)
     return np.round(255 * np.exp(-density * np.clip(gain, 1 / LARGEST_GAIN, LARGEST_GAIN))).astype(np.uint8)
 
 
@@ -151,13 +151,34 @@ def _amounts(density: npt.NDArray[Any], dyes: npt.NDArray[np.float64]) -> npt.ND
     return np.asarray(np.maximum(np.linalg.lstsq(dyes.T, density.T, rcond=None)[0].T, 0))
 
 
-METHODS: dict[str, type[Reinhard | Macenko]] = {"reinhard": Reinhard, "macenko": Macenko}
+@dataclass(frozen=True)
+class TwoPoint:
+    """``normalise`` with a reference's ``density`` of nuclei."""
+
+    density: float = REFERENCE_NUCLEUS
+
+    @classmethod
+    def fit(cls, images: Sequence[Rgb]) -> TwoPoint:
+        """The reference: the median over ``images``. ValueError where none is stained."""
+        density = float(np.median([nuclear_density(optical_density(image))[:2].mean() for image in images]))
+        if density < LEAST_DENSITY:
+            raise ValueError("the reference images hold hardly any stain")
+        return cls(density)
+
+    def __call__(self, image: Rgb) -> Rgb:
+        return normalise(image, self.density)
+
+
+METHODS: dict[str, type[Reinhard | Macenko | TwoPoint]] = {
+    "two-point": TwoPoint,
+    "reinhard": Reinhard,
+    "macenko": Macenko,
+}
 
 
 def normaliser(said: Mapping[str, Any] | None) -> Callable[[Rgb], Rgb]:
     """What a bundle's ``stain_reference`` stands for: {"method": one of METHODS, …its numbers}; None is two-point."""
-    if said is None:
-        return normalise
+    said = said or {"method": "two-point"}
     return METHODS[said["method"]](**{name: _tuples(value) for name, value in said.items() if name != "method"})
 
 

@@ -1,4 +1,4 @@
-"""Train the smear-field bundle: a frozen trunk, a small network on its features, calibrated on blocks of neighbours."""
+"""Train the smear-field bundle: the trunk fine-tuned on fields in far stains, calibrated on blocks of neighbours."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ml import augment, training
 from ml.calibration import fit_temperature
 from ml.diagnosis_tree import load_tree
 from ml.finetune import Examples, Recipe, balanced
-from ml.heads import fit_projection, fit_scope
+from ml.heads import fit_scope
 from ml.networks import embed, load_trunk, to_tensor
 from ml.smear import whole_field
 from ml.smear_data import FIELD_LABELS, Fields, load_fields
-from ml.stain import normalise
-from ml.training import COMPONENTS, FOLDS, scored
+from ml.stain import normaliser
+from ml.training import FOLDS, Strangers, scored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from ml.smear import Rgb
 
 TURNS = 1
-PREPROCESSING = {
+PREPROCESSING: dict[str, Any] = {
     "view": "field",
     "side": 160,
     "turns": TURNS,
     "masked_corner": 0.15,
-    "stain": "background to white, one gain for nuclear density",
+    "stain_reference": {"method": "two-point", "density": 1.0},
 }
-RECIPE = Recipe(view=augment.random_view, epochs=5, per_epoch=2560)
+RECIPE = Recipe(view=augment.random_field, epochs=6, per_epoch=2560)
 NAMES = {
     "haematogones": "Benign: haematogones, no leukaemia",
     "Early Pre-B": "B-ALL, early pre-B stage",
@@ -82,21 +82,21 @@ def train(
     out: Path,
     seed: int = 0,
     *,
-    foreign: Path | None = None,
+    strangers: Strangers | None = None,
     cache: Path | None = None,
     oof: Path | None = None,
 ) -> Bundle:
     """Write the bundle into ``out``, its held-out predictions into ``oof``.
 
-    ``data``: class folders (see load_fields); ``weights``: ImageNet MobileNetV2; ``foreign``: images of another
-    laboratory without leukaemia, only asked, never learned from.
+    ``data``: class folders (see load_fields); ``weights``: ImageNet MobileNetV2; ``strangers``: only asked.
     """
-    started = time.monotonic()
+    started, strangers = time.monotonic(), strangers or Strangers()
     fields, trunk = load_fields(data), load_trunk(weights)
     pictures, measured = training.gather(fields.paths, PREPROCESSING, seen, cache)
     y, folds = fields.y, folds_of(fields, seed)
-    examples = Examples(pictures, np.eye(len(FIELD_LABELS), dtype=bool)[y], np.full(len(y), 0.02), balanced(y))
-    held = {name: held_out(trunk, examples, fold, seed, cache) for name, fold in folds.items()}
+    examples = Examples(pictures, np.eye(len(FIELD_LABELS), dtype=bool)[y], np.full(len(y), 0.02), balanced(y, 1.0))
+    frozen = embed(trunk, pictures, turns=TURNS)
+    held = {name: held_out((trunk, frozen), examples, fold, seed, cache) for name, fold in folds.items()}
     p = {name: training.calibrated(held[name].logits, y, fold) for name, fold in folds.items()}
     scope = fit_scope(held["grouped"].distance)
     if oof:
@@ -107,9 +107,9 @@ def train(
         }
         table |= {"y": [FIELD_LABELS[k] for k in y], "in_scope": scope.score(held["grouped"].distance)}
         training.write_oof(oof, table, p["grouped"], FIELD_LABELS)
-    trunk, head = training.tuned(trunk, examples, np.arange(len(y)), RECIPE, seed, cache)
-    projection = fit_projection(embed(trunk, pictures, turns=TURNS), COMPONENTS, seed)
-    checks = training.Checks(fields.paths, foreign, PREPROCESSING, seed)
+    learned, head = training.tuned(trunk, examples, np.arange(len(y)), RECIPE, seed, cache)
+    near = training.nearness(frozen, seed)
+    checks = training.Checks(fields.paths, measured, strangers, PREPROCESSING, seed)
     manifest = {
         "modality": "smear_field",
         "labels": training.labels_of(FIELD_LABELS, y, leaves(), NAMES),
@@ -117,22 +117,28 @@ def train(
         "preprocessing": PREPROCESSING,
         "calibration": {"image_temperature": fit_temperature(held["grouped"].logits, y)},
         "thresholds": training.thresholds(measured, scope),
-        "in_scope": checks.report(held["grouped"].distance, trunk, projection, scope)
-        | {"notes": checks.asked(trunk, head, FIELD_LABELS)},
+        "in_scope": checks.report(held["grouped"].distance, trunk, near, scope)
+        | {"notes": checks.asked(learned, head, FIELD_LABELS)},
         "metrics": metrics(p, y, held["grouped"], folds["grouped"], fields),
         "baselines": baselines(measured, y, folds, seed),
         "data": [
             {"name": DATA, "n": len(y), "licence": "research use", "source": "Taleqani Hospital, Tehran"},
-            {"name": "ImageNet (trunk)", "n": 1_281_167, "licence": "Apache-2.0 weights", "source": "MobileNetV2"},
+            {"name": "ImageNet (trunks)", "n": 1_281_167, "licence": "Apache-2.0 weights", "source": "MobileNetV2"},
         ],
         "intended_use": INTENDED,
         "limits": LIMITS,
     }
-    return training.seal("smear-field", out, trunk, (projection, None), {"image": head}, manifest, seed, started)
+    return training.seal("smear-field", out, (learned, trunk), (near, None), {"image": head}, manifest, seed, started)
 
 
-def held_out(trunk: Trunk, examples: Examples, fold: Labels, seed: int, cache: Path | None) -> training.Held:
-    """Each field from a network, a classifier and a projection that have not seen its fold."""
+def held_out(
+    start: tuple[Trunk, training.Features], examples: Examples, fold: Labels, seed: int, cache: Path | None
+) -> training.Held:
+    """Each field from a network, a classifier and a projection that have not seen its fold.
+
+    ``start``: the trunk before it is fine-tuned, and its features of all fields.
+    """
+    trunk, frozen = start
     held = training.Held.empty(*examples.allowed.shape)
     generator = torch.Generator().manual_seed(seed)
 
@@ -142,11 +148,19 @@ def held_out(trunk: Trunk, examples: Examples, fold: Labels, seed: int, cache: P
     for k in tqdm(np.unique(fold), desc="folds", disable=not sys.stderr.isatty(), leave=False):
         others, rows = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         learned, head = training.tuned(trunk, examples, others, RECIPE, seed, cache)
-        projection = fit_projection(embed(learned, examples.pictures[others], turns=TURNS), COMPONENTS, seed)
+        distance = training.nearness(frozen[others], seed).distance(frozen[rows])
         plain = embed(learned, examples.pictures[rows], turns=TURNS)
         shifted = embed(learned, examples.pictures[rows], shift, turns=TURNS)
-        held.fill(rows, plain, shifted, head, projection)
+        held.fill(rows, plain, shifted, head, distance)
+        held.cornered[rows] = head.logits(embed(learned, black_corner(examples.pictures[rows]), turns=TURNS))
     return held
+
+
+def black_corner(pictures: Rgb) -> Rgb:
+    """Where the scale bar was painted white, painted black: whether the corner can move an answer."""
+    pictures, corner = pictures.copy(), round(pictures.shape[1] * PREPROCESSING["masked_corner"])
+    pictures[:, -corner:, -corner:] = 0
+    return pictures
 
 
 def seen(image: Rgb) -> Rgb:
@@ -156,11 +170,12 @@ def seen(image: Rgb) -> Rgb:
 def renormalised(x: torch.Tensor) -> torch.Tensor:
     """Shifted pictures through the stain normalisation again, as a real image of another laboratory would go."""
     images = np.round(x.permute(0, 2, 3, 1).numpy() * 255).astype(np.uint8)
+    normalise = normaliser(PREPROCESSING["stain_reference"])
     return to_tensor(np.stack([normalise(image) for image in images]))
 
 
 def metrics(p: dict[str, Floats], y: Labels, held: training.Held, fold: Labels, fields: Fields) -> dict[str, Any]:
-    shifted = training.calibrated(held.logits, y, fold, held.shifted)
+    shifted, cornered = (training.calibrated(held.logits, y, fold, asked) for asked in (held.shifted, held.cornered))
     return {
         "grouped": scored(p["grouped"], y, FIELD_LABELS, DATA, GROUPED, fields.block),
         "random": scored(p["random"], y, FIELD_LABELS, DATA, RANDOM),
@@ -171,6 +186,9 @@ def metrics(p: dict[str, Floats], y: Labels, held: training.Held, fold: Labels, 
             f"{DATA}, hue, saturation, contrast and brightness of each moved strongly at random",
             GROUPED,
             fields.block,
+        ),
+        "grouped, scale-bar corner black": scored(
+            cornered, y, FIELD_LABELS, f"{DATA}, corner black instead of white", GROUPED, fields.block
         ),
     }
 

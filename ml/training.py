@@ -25,9 +25,9 @@ from tqdm import tqdm
 from ml import cards, finetune, quality, scope_checks
 from ml.bundle import seal_bundle
 from ml.calibration import apply_temperature, fit_temperature, metrics_report
-from ml.heads import Floats, Head, Labels, Projection, Scope, save_arrays
-from ml.networks import Trunk, embed, save_trunk
-from ml.smear import ARRAYS, TRUNK, prepare
+from ml.heads import Floats, Head, Labels, Projection, Scope, fit_projection, save_arrays
+from ml.networks import MIDDLE_FEATURES, Trunk, embed, save_trunk
+from ml.smear import ARRAYS, CASE_TRUNK, TRUNK, measured, prepare
 from ml.smear_data import first_frame
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 Rgb = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
-COMPONENTS = 256
+COMPONENTS, NEAR_COMPONENTS = 256, 64
 FOLDS = 5
 SCOPE_METHOD = (
-    "Squared Mahalanobis distance of the trunk's features to the training images (probabilistic PCA; for cells, of the "
-    "middle block's features, which look at texture), 0 where no nucleus is found, mapped so that "
+    "Squared Mahalanobis distance of the features of ImageNet's trunk (its middle block, which looks at texture) to "
+    "the training images (probabilistic PCA), 0 where the quality gate blocks or no nucleus is found, mapped so that "
     "90 % of held-out training images score 0.95 or more and one in 50 below one half."
 )
 
@@ -52,7 +52,7 @@ def bar(total: int, what: str) -> tqdm[Any]:
     return tqdm(total=total, desc=what, unit="img", disable=not sys.stderr.isatty(), leave=False)
 
 
-def read_all(paths: Sequence[Path], see: Callable[[Rgb], Rgb]) -> tuple[Rgb, pd.DataFrame]:
+def read_all(paths: Sequence[Path], see: Callable[[Rgb], Rgb], view: str) -> tuple[Rgb, pd.DataFrame]:
     """What ``see`` makes of each image, stacked, and of each image as it was: quality measures and its colours.
 
     The colours (mean and standard deviation of each channel) are for the baseline that sees nothing else.
@@ -64,7 +64,7 @@ def read_all(paths: Sequence[Path], see: Callable[[Rgb], Rgb]) -> tuple[Rgb, pd.
             pictures.append(see(image))
             flat = image.reshape(-1, 3) / 255
             colour = {f"colour{k}": v for k, v in enumerate([*flat.mean(axis=0), *flat.std(axis=0)])}
-            rows.append(quality.measure(image) | colour)
+            rows.append(measured(image, view)[0] | colour)
             progress.update()
     return np.stack(pictures), pd.DataFrame(rows)
 
@@ -87,14 +87,10 @@ def gather(
     """Pictures of all images (n, side, side, channels), and the table of quality measures and colours."""
 
     def make() -> dict[str, Any]:
-        pictures, measured = read_all(paths, see)
-        return {
-            "pictures": pictures,
-            "measured": measured.to_numpy(),
-            "columns": measured.columns.to_numpy(dtype=str),
-        }
+        pictures, table = read_all(paths, see, preprocessing["view"])
+        return {"pictures": pictures, "measured": table.to_numpy(), "columns": table.columns.to_numpy(dtype=str)}
 
-    kept = cached(cache, repr(([path.stat().st_size for path in paths], preprocessing)), make)
+    kept = cached(cache, repr(([path.stat().st_size for path in paths], preprocessing, list(quality.MEASURE_OF))), make)
     return kept["pictures"], pd.DataFrame(kept["measured"], columns=kept["columns"])
 
 
@@ -103,7 +99,8 @@ def tuned(
 ) -> tuple[Trunk, Head]:
     """finetune.fit, kept in ``cache`` so that a run that was cut off goes on with the next fold."""
     said = hashlib.sha256(repr((getattr(recipe.view, "__name__", ""), replace(recipe, view=None), seed)).encode())
-    for part in (rows, examples.allowed, examples.draw, examples.pictures[:: max(1, len(rows) // 64)]):
+    masks = [mask for mask in (examples.coarse, examples.case) if mask is not None]
+    for part in (rows, examples.allowed, examples.draw, *masks, examples.pictures[:: max(1, len(rows) // 64)]):
         said.update(np.ascontiguousarray(part).tobytes())
     path = (cache or Path()) / f"{said.hexdigest()[:16]}.safetensors"
     if cache and path.is_file():
@@ -131,24 +128,32 @@ def load_tuned(path: Path) -> tuple[Trunk, Head]:
 
 @dataclass(frozen=True)
 class Held:
-    """What models say of images that they have not seen: ``logits`` and, of the same images altered,
-    ``shifted`` (n, classes); ln ``distance`` (n,).
+    """What models say of images that they have not seen: ``logits`` and, of the same images altered, ``shifted`` and
+    ``cornered`` (n, classes); ln ``distance`` (n,).
     """
 
     logits: Floats
     shifted: Floats
+    cornered: Floats
     distance: Floats
 
     @classmethod
     def empty(cls, n: int, classes: int) -> Held:
-        return cls(np.zeros((n, classes)), np.zeros((n, classes)), np.zeros(n))
+        return cls(np.zeros((n, classes)), np.zeros((n, classes)), np.zeros((n, classes)), np.zeros(n))
 
     def fill(
-        self, rows: npt.NDArray[np.int64], features: Features, shifted: Features, head: Head, projection: Projection
+        self, rows: npt.NDArray[np.int64], features: Features, shifted: Features, head: Head, distance: Floats
     ) -> None:
         self.logits[rows] = head.logits(features)
         self.shifted[rows] = head.logits(shifted)
-        self.distance[rows] = projection.distance(features)
+        self.distance[rows] = distance
+
+
+def nearness(features: Features, seed: int) -> Projection:
+    """For the in-scope distance: the middle block, which looks at texture, of the trunk as ImageNet left it. What has
+    been bent towards the classes no longer sees what else an image shows.
+    """
+    return fit_projection(features[:, :MIDDLE_FEATURES], NEAR_COMPONENTS, seed)
 
 
 def calibrated(logits: Floats, y: Labels, fold: Labels, asked: Floats | None = None) -> Floats:
@@ -197,22 +202,43 @@ def labels_of(
     }
 
 
-def thresholds(measured: pd.DataFrame, scope: Scope) -> dict[str, Any]:
-    names = list(quality.MEASURE_OF.values())
-    measures = [dict(zip(names, row, strict=True)) for row in measured[names].to_numpy()]
+def thresholds_of_quality(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    names = [name for name in quality.MEASURE_OF.values() if name in table]
+    return quality.learn_thresholds([dict(zip(names, row, strict=True)) for row in table[names].to_numpy()])
+
+
+def thresholds(table: pd.DataFrame, scope: Scope) -> dict[str, Any]:
     return {
-        "quality": quality.learn_thresholds(measures),
+        "quality": thresholds_of_quality(table),
         "distance": {"usual": scope.usual, "limit": scope.limit},
         "in_scope": {"warn": 0.5, "block": 0.05},
     }
 
 
+def passes(measures: dict[str, float], said: dict[str, Any]) -> bool:
+    return not any(flag.blocking for flag in quality.judge(measures, said))
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Folders that are only asked, never learned from: fields of another laboratory without leukaemia, and slides of
+    other organs.
+    """
+
+    foreign: Path | None = None
+    slides: Path | None = None
+
+
 @dataclass(frozen=True)
 class Checks:
-    """Images that are none of the bundle's business: photographs, spoiled smears, and those in ``foreign``."""
+    """Images that are none of the bundle's business: photographs, spoiled smears, those of ``strangers``.
+
+    ``measured``: quality measures of the training images at ``paths``.
+    """
 
     paths: Sequence[Path]
-    foreign: Path | None
+    measured: pd.DataFrame
+    strangers: Strangers
     preprocessing: dict[str, Any]
     seed: int
 
@@ -221,21 +247,32 @@ class Checks:
         some = [
             first_frame(self.paths[k]) for k in rng.choice(len(self.paths), min(60, len(self.paths)), replace=False)
         ]
-        said = {"photographs, textures, other medicine": scope_checks.photographs()} | scope_checks.spoiled(
-            some, self.seed
-        )
-        return said | ({self._foreign_name: self._foreign_images} if self.foreign else {})
+        said = {
+            "photographs, textures, other medicine": scope_checks.photographs(),
+            "slides of other organs": scope_checks.other_organs(self.strangers.slides),
+        } | scope_checks.spoiled(some, self.seed)
+        return said | ({self._foreign_name: self._foreign_images} if self.strangers.foreign else {})
 
     def report(self, distance: Floats, trunk: Trunk, projection: Projection, scope: Scope) -> dict[str, Any]:
-        held = scope.score(distance)
-        return {
-            "method": SCOPE_METHOD,
-            "checks": scope_checks.check(self.kinds(), held, trunk, projection, scope, self.preprocessing),
-        }
+        """As the product scores: 0 where the quality gate blocks an image or no nucleus is found."""
+        said = thresholds_of_quality(self.measured)
+
+        def judge(images: list[Rgb]) -> Floats:
+            prepared = [prepare(image, self.preprocessing) for image in images]
+            features = embed(trunk, np.stack([picture for picture, _ in prepared]), turns=self.preprocessing["turns"])
+            open_ = [
+                shows and passes(measured(image, self.preprocessing["view"])[0], said)
+                for image, (_, shows) in zip(images, prepared, strict=True)
+            ]
+            return scope.score(projection.distance(features)) * open_
+
+        rows = [dict(zip(self.measured.columns, row, strict=True)) for row in self.measured.to_numpy()]
+        held = scope.score(distance) * [passes(row, said) for row in rows]
+        return {"method": SCOPE_METHOD, "checks": scope_checks.check(self.kinds(), held, judge)}
 
     def asked(self, trunk: Trunk, head: Head, labels: Sequence[str]) -> list[str]:
         """What the model answers where none of its labels is true."""
-        if not self.foreign:
+        if not self.strangers.foreign:
             return []
         pictures = np.stack([prepare(image, self.preprocessing)[0] for image in self._foreign_images])
         answers = head.logits(embed(trunk, pictures)).argmax(axis=1)
@@ -249,13 +286,13 @@ class Checks:
 
     @cached_property
     def _foreign_images(self) -> list[Rgb]:
-        return [first_frame(path) for path in sorted((self.foreign or Path()).iterdir())]
+        return [first_frame(path) for path in sorted((self.strangers.foreign or Path()).iterdir())]
 
 
 def seal(
     name: str,
     out: Path,
-    trunk: Trunk,
+    trunks: tuple[Trunk, Trunk | None],
     projections: tuple[Projection, Projection | None],
     heads: dict[str, Head],
     manifest: dict[str, Any],
@@ -264,7 +301,9 @@ def seal(
 ) -> Bundle:
     out.mkdir(parents=True, exist_ok=True)
     version = out.name if re.fullmatch(r"\d+\.\d+\.\d+", out.name) else "1.0.0"
-    save_trunk(trunk, out / TRUNK)
+    for trunk, file in zip(trunks, (TRUNK, CASE_TRUNK), strict=True):
+        if trunk:
+            save_trunk(trunk, out / file)
     projection, near = projections
     save_arrays(out / ARRAYS, projection, near, **heads)
     said = {"name": name, "version": version, "licence": "research use", **manifest, "trained": trained(seed, started)}

@@ -126,7 +126,7 @@ def make_files(case: DemoCase, folder: Path) -> dict[str, list[Path]]:
     for kind in ("smear_field", "smear_cell"):
         if wanted := getattr(case, kind):
             diagnosis, count = wanted
-            made[kind] = smears.write_case(folder / kind, diagnosis, count, case.seed)
+            made[kind] = smears.write_case(folder / kind, diagnosis, count, case.seed, style="gan")
     if case.expression:
         made["expression"] = [folder / "SYNTHETIC-counts.tsv"]
         tables.write_expression(made["expression"][0], case.expression, case.seed)

@@ -220,7 +220,7 @@ def test_every_network_has_a_configuration(name):
         ("epoch = 3", "Unknown keys: epoch. The keys are side, "),
         ('epochs = "3"', "not of type int"),
         ("augment = 1", "not of type bool"),
-        ('stain = "reinhard"', "one of none, two-point"),
+        ('stain = "vahadane"', "one of none, two-point, reinhard, macenko"),
         ("dropout = 1.5", "a share"),
         ("epochs = 0", "greater than 0"),
         ("epochs =", "not TOML"),

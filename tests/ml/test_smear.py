@@ -11,8 +11,9 @@ from ml.bundle import find_bundle, load_bundle
 from ml.diagnosis_tree import load_tree
 from ml.findings import Finding, InputRejected
 from ml.scope_checks import photographs
-from ml.smear import load_model, prepare, read_images
+from ml.smear import load_model, measured, prepare, read_images
 from ml.stain import normalise
+from tests.drawn_smears import REDS, smear
 
 FIELD, CELL = (load_bundle(find_bundle(name)) for name in ("smear-field", "smear-cell"))
 FIELDS = [(kind, synthetic.draw_field(kind, 4)) for kind in synthetic.FIELDS]
@@ -135,6 +136,28 @@ def test_each_fault_is_named(spoil, code):
     for _, image in FIELDS:
         assert code not in {flag.code for flag in quality.judge(quality.measure(image), limits)}
         assert code in {flag.code for flag in quality.judge(quality.measure(spoil(image)), limits)}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda image: np.tile(image, (5, 5, 1)), "magnified_too_little"),
+        (lambda image: image[60:164, 60:164], "magnified_too_much"),
+    ],
+)
+def test_the_magnification_of_a_field_is_guessed(change, code):
+    limits = FIELD.manifest["thresholds"]["quality"]
+    for _, image in FIELDS[1:2]:
+        usual, changed = (quality.judge(measured(picture, "field")[0], limits) for picture in (image, change(image)))
+        assert code not in {flag.code for flag in usual}
+        assert code in {flag.code for flag in changed}
+
+
+def test_a_field_without_white_cells_is_not_used():
+    limits = FIELD.manifest["thresholds"]["quality"]
+    measures, found = measured(smear((384, 448), REDS), "field")
+    assert not found.cells
+    assert "no_white_cells" in {flag.code for flag in quality.judge(measures, limits) if flag.blocking}
 
 
 def test_lamp_and_depth_of_stain_are_normalised_away():

@@ -12,17 +12,21 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from scipy.special import logit
 from torchvision.models import mobilenet_v2
 
 from ml import synthetic, train_cell, train_field, training
 from ml.__main__ import main
+from ml.blast_figures import BlastFigures
 from ml.bundle import load_bundle
 from ml.evaluation import evaluate
 from ml.findings import InputRejected
-from ml.finetune import Examples, Recipe, balanced, fit, partial_loss
+from ml.finetune import Examples, Recipe, balanced, fit, partial_loss, total_loss
 from ml.heads import Projection, fit_linear, fit_projection, fit_scope, load_arrays, save_arrays
 from ml.networks import embed, folded, load_trunk
+from ml.smear_cell import BLAST_OR_PROMYELOCYTE
 from ml.smear_data import FIELD_LABELS, load_cells, load_fields
+from ml.weak_cells import WeakCells
 
 FOLDERS = {"Benign": "haematogones", "Early": "Early Pre-B", "Pre": "Pre-B", "Pro": "Pro-B"}
 SHORT = {"epochs": 1, "per_epoch": 32, "batch": 16}
@@ -97,7 +101,9 @@ def test_fields_are_learned_sealed_and_scored(fields, weights, tmp_path, capsys,
 def test_cells_are_learned_and_cases_pooled(cells, fields, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(train_cell, "RECIPE", replace(train_cell.RECIPE, **SHORT))
     out, oof = tmp_path / "2.0.0", tmp_path / "oof.csv"
-    bundle = train_cell.train(cells, weights, out, 3, fields=fields, foreign=fields / "Benign", oof=oof)
+    bundle = train_cell.train(
+        cells, weights, out, 3, fields=fields, strangers=training.Strangers(fields / "Benign"), oof=oof
+    )
     assert 0 < bundle.manifest["thresholds"]["blast"]["threshold"] <= 1
     assert "whole cells" in bundle.manifest["in_scope"]["notes"][0]
     assert "fields by their cells: leukaemic or not" in bundle.manifest["metrics"]
@@ -247,3 +253,53 @@ def test_temperatures_come_from_the_other_folds():
     flipped = np.where(fold == 0, 1 - y, y)
     assert np.allclose(training.calibrated(logits, flipped, fold)[fold == 0], p[fold == 0])
     assert p.max() < 0.99
+
+
+def test_the_coarser_question_and_the_case_have_their_share_of_the_loss():
+    logits, of_case = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    allowed = np.eye(3, dtype=bool)[[0, 1]]
+    coarse = np.array([[1, 1, 0], [1, 1, 0]], bool)
+    case = np.array([[1, 0], [0, 0]], bool)  # of the second, nothing is known
+    plain = Examples(np.zeros((2, 4, 4, 3), np.uint8), allowed, np.zeros(2), np.ones(2))
+    rows, doubt, recipe = np.arange(2), torch.zeros(2), Recipe(view=None, of_coarse=0.5, of_case=0.3)
+
+    def loss(examples):
+        return float(total_loss(logits, of_case, examples, rows, recipe))
+
+    base = float(partial_loss(logits, torch.tensor(allowed), doubt))
+    assert loss(plain) == pytest.approx(base)
+    more = 0.5 * float(partial_loss(logits, torch.tensor(coarse), doubt))
+    assert loss(replace(plain, coarse=coarse)) == pytest.approx(base + more)
+    known = 0.3 * 0.5 * float(partial_loss(of_case[:1], torch.tensor(case[:1]), doubt[:1]))
+    assert loss(replace(plain, case=case)) == pytest.approx(base + known)
+
+
+def test_a_corner_is_painted_black_and_nothing_else():
+    pictures = np.full((2, 160, 160, 3), 200, np.uint8)
+    black = train_field.black_corner(pictures)
+    assert (black[:, -24:, -24:] == 0).all()
+    assert (black[:, :-24] == 200).all()
+    assert (black[:, :, :-24] == 200).all()
+    assert (pictures == 200).all()
+
+
+def test_one_threshold_for_both_laboratories():
+    y, p = np.repeat([0, 1], 50), np.concatenate([np.full(50, 0.1), np.full(50, 0.6)])
+    names, none = ("other", *BLAST_OR_PROMYELOCYTE), training_weak(np.zeros(0, bool))
+    alone = BlastFigures(three(p), y, names, y, none, np.zeros((0, 3)))
+    assert alone.threshold == pytest.approx(0.6)
+    leukaemic = np.repeat([False, True], 50)
+    q = np.where(leukaemic, 0.4, 0.2)
+    both = BlastFigures(three(p), y, names, y, training_weak(leukaemic), three(q))
+    assert both.threshold == pytest.approx(0.4)
+    assert both.thresholds["normal_mean"] == pytest.approx(np.mean([logit(0.1), logit(0.2)]))
+
+
+def three(p_blast):
+    return np.column_stack([1 - p_blast, p_blast, np.zeros(len(p_blast))])
+
+
+def training_weak(leukaemic):
+    rows = np.arange(len(leukaemic))
+    views = np.zeros((len(rows), 4, 4, 4), np.uint8)
+    return WeakCells(views, rows, leukaemic, rows, rows, np.ones(len(rows)))
