@@ -10,7 +10,6 @@ import warnings
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import ParseError
 
 from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 300_000
 MAX_CELLS = 12_000_000
 MAX_STRINGS = 60_000_000  # bytes of the table of strings, which is read at once
-DAMAGED = (KeyError, ValueError, TypeError, AttributeError, EOFError, zlib.error, zipfile.BadZipFile, ParseError)
+DAMAGED = (KeyError, ValueError, TypeError, AttributeError, EOFError, SyntaxError, zlib.error, zipfile.BadZipFile)
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 Rows = list[tuple[int, list[str]]]
@@ -50,7 +49,8 @@ def sheet_lines(source: Path, sheet: str | None = None) -> tuple[str, list[tuple
             remedy="Save it again, or export it as CSV or TSV.",
         ) from broken
     title, rows = _choose(found, sheet, source.name)
-    return f"{source.name}, sheet {title!r}", _lines(_without_title(rows))
+    place = f"{source.name}, sheet {title!r}" if title else source.name
+    return place, _lines(_without_title(rows))
 
 
 def _check_size(source: Path) -> None:

@@ -139,7 +139,11 @@ def _by_gene(text: Table, layout: Layout, options: dict[str, Any]) -> Raw:
             found.add(name, row, place)
     rows_of, notes = found.result()
     genes, matrix = panel_rows(rows_of)
-    facts, notes = tally.facts(samples), notes | {"dropped": layout.dropped}
+    facts = [
+        _placed(said, *(f"{at}, column {said.name!r}" for at in (said.largest_at, said.smallest_at)))
+        for said in tally.facts(samples)
+    ]
+    notes |= {"dropped": layout.dropped}
     return Raw(samples, genes, matrix, rows_of, facts, notes, [], refused, layout.scale, layout.program)
 
 
@@ -228,7 +232,8 @@ def _by_sample(text: Table, options: dict[str, Any]) -> Raw:
             tally = Tally(1)
             tally.add(row[:, None], names)
             values[len(facts)] = row[interest]
-            facts += [_at_line(fact, text.name, number) for fact in tally.facts([sample])]
+            said = tally.facts([sample])[0]
+            facts.append(_placed(said, *(f"{place}, column {at!r}" for at in (said.largest_at, said.smallest_at))))
     rows, notes = _gather(text, keep, names, dict(zip(interest, values.T, strict=True)))
     genes, matrix = panel_rows(rows)
     dropped = [text.header[k] or f"column {k + 1}" for k in range(len(text.header)) if k not in {named, *keep}]
@@ -273,10 +278,8 @@ def _sample_row(
         return np.zeros(len(cells))
 
 
-def _at_line(facts: SampleFacts, file: str, number: int) -> SampleFacts:
-    """``facts`` whose places name the line and the gene."""
-    largest, smallest = (f"{file}, line {number}, gene {at}" for at in (facts.largest_at, facts.smallest_at))
-    return replace(facts, largest_at=largest, smallest_at=smallest)
+def _placed(facts: SampleFacts, largest_at: str, smallest_at: str) -> SampleFacts:
+    return replace(facts, largest_at=largest_at, smallest_at=smallest_at)
 
 
 def _gather(

@@ -35,7 +35,7 @@ class SampleFacts:
     """What the reader counted over all genes of one sample, whether or not the panel has them.
 
     ``unlogged`` is the total once a logarithm of each base of BASES is undone; it is complete only where ``largest`` is
-    at most LARGEST_LOG. ``largest_at`` and ``smallest_at`` name file, row and gene.
+    at most LARGEST_LOG. ``largest_at`` and ``smallest_at`` name file, row and column.
     """
 
     name: str
@@ -131,7 +131,7 @@ def check_values(facts: SampleFacts, scale: str | None, name: str) -> None:
 def _check_range(facts: SampleFacts, name: str, scale: str | None) -> None:
     """Rejects the smallest or largest value of a sample where it cannot be, at its row and column."""
     logged = scale is not None and split_scale(scale)[0] is not None
-    lowest, highest = (f"{at or name}, column {facts.name!r}" for at in (facts.smallest_at, facts.largest_at))
+    lowest, highest = facts.smallest_at or name, facts.largest_at or name
     if facts.smallest < 0 and not logged:
         raise InputRejected(
             "negative_value",
