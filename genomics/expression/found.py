@@ -120,10 +120,10 @@ class Found:
         return np.asarray(sum(values for _, values in kept))
 
 
-def panel_rows(rows: dict[str, Array]) -> tuple[list[str], Array]:
-    """(panel genes, values (g, n)) of what was found."""
+def panel_rows(rows: dict[str, Array], n: int) -> tuple[list[str], Array]:
+    """(panel genes, values (g, n)) of what was found of n samples."""
     genes = [gene for gene in rows if gene in load_genes().position]
-    return genes, np.array([rows[gene] for gene in genes])
+    return genes, np.array([rows[gene] for gene in genes]).reshape(len(genes), n)
 
 
 def duplicate(what: str, name: str, place: str, first: str) -> InputRejected:

@@ -138,7 +138,7 @@ def _by_gene(text: Table, layout: Layout, options: dict[str, Any]) -> Raw:
         for name, row, place in zip(names, values, places, strict=True):
             found.add(name, row, place)
     rows_of, notes = found.result()
-    genes, matrix = panel_rows(rows_of)
+    genes, matrix = panel_rows(rows_of, len(samples))
     facts = [
         _placed(said, *(f"{at}, column {said.name!r}" for at in (said.largest_at, said.smallest_at)))
         for said in tally.facts(samples)
@@ -235,7 +235,7 @@ def _by_sample(text: Table, options: dict[str, Any]) -> Raw:
             said = tally.facts([sample])[0]
             facts.append(_placed(said, *(f"{place}, column {at!r}" for at in (said.largest_at, said.smallest_at))))
     rows, notes = _gather(text, keep, names, dict(zip(interest, values.T, strict=True)))
-    genes, matrix = panel_rows(rows)
+    genes, matrix = panel_rows(rows, len(samples))
     dropped = [text.header[k] or f"column {k + 1}" for k in range(len(text.header)) if k not in {named, *keep}]
     return Raw(samples, genes, matrix, rows, facts, notes | {"dropped": dropped}, [], refused)
 

@@ -57,6 +57,8 @@ def measure(facts: SampleFacts, scale: str, others: dict[str, float]) -> SampleQ
 
 def _per_million(facts: SampleFacts, scale: str, others: dict[str, float]) -> dict[str, float]:
     """About CPM, whatever the scale."""
+    if not others:
+        return {}
     values = dict(zip(others, to_linear(np.array(list(others.values())), scale).tolist(), strict=True))
     if is_per_length(scale):
         values = {gene: value * quality_genes()[gene].length / TYPICAL_LENGTH for gene, value in values.items()}

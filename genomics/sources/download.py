@@ -21,7 +21,6 @@ from tqdm import tqdm
 from ml.findings import InputRejected
 
 ATTEMPTS = 5
-CHUNK = 1 << 16
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
 BUSY = {408, 429, 500, 502, 503, 504}
 SUMS = "SHA256SUMS"
@@ -123,7 +122,7 @@ def _fetch(client: httpx.Client, remote: Remote, path: Path, bar: Any, sleep: Ca
 
     _patiently(once, remote.url, sleep)
     part.replace(path)
-    _validator(part).unlink(missing_ok=True)
+    _discard(part)
     return digest(path, "sha256")
 
 
@@ -157,12 +156,12 @@ def _go_on(client: httpx.Client, remote: Remote, part: Path, bar: Any) -> None:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             if response.headers.get("Content-Range") == f"bytes */{start}":
                 return
-            part.unlink()
+            _discard(part)
             raise Again("the part does not fit the file")
         _check_status(response, remote.url)
         appended = response.status_code == httpx.codes.PARTIAL_CONTENT
         if appended and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            part.unlink()
+            _discard(part)
             raise Again("the server sent another range")
         if start and not appended:
             bar.update(-start)
@@ -176,7 +175,7 @@ def _write(response: httpx.Response, part: Path, bar: Any, limit: int | None, *,
         _validator(part).write_text(tag, "utf-8")
     expected, written = response.headers.get("Content-Length"), 0
     with part.open("ab" if append else "wb") as stream:
-        for piece in response.iter_raw(CHUNK):
+        for piece in response.iter_raw():
             stream.write(piece)
             written += len(piece)
             bar.update(len(piece))
@@ -188,6 +187,11 @@ def _write(response: httpx.Response, part: Path, bar: Any, limit: int | None, *,
 
 def _validator(part: Path) -> Path:
     return part.with_name(f"{part.name}.etag")
+
+
+def _discard(part: Path) -> None:
+    for path in (part, _validator(part)):
+        path.unlink(missing_ok=True)
 
 
 def _check_status(response: httpx.Response, url: str) -> None:
@@ -215,7 +219,7 @@ def _check(remote: Remote, part: Path, name: str) -> None:
     """Raises Again, after which it is fetched anew; after the last attempt the InputRejected that is its cause."""
     problem = _fault(remote, part, name)
     if problem:
-        part.unlink()
+        _discard(part)
         raise Again(problem) from InputRejected(
             "checksum" if "MD5" in problem else "truncated",
             place=remote.url,

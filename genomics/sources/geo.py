@@ -174,7 +174,8 @@ def _samples(rows: list[tuple[str, list[str]]], names: list[str], path: Path) ->
         if len(cells) != len(names):
             raise _bad(path, 0, f"{len(cells)} samples in {attribute}, and {len(names)} in the table")
         for k, cell in enumerate(cells):
-            key, _, value = cell.partition(": ") if attribute.startswith("characteristics") else (attribute, "", cell)
+            named = attribute.startswith("characteristics") and ": " in cell
+            key, _, value = cell.partition(": ") if named else (attribute, "", cell)
             column = frame.setdefault(key.strip() or attribute, [""] * len(names))
             column[k] = (
                 f"{column[k]}; {value}" if column[k] and value and value not in column[k] else column[k] or value

@@ -93,6 +93,12 @@ class TestShape:
         fault = rejected(write(tmp_path / "a.tsv", text), tmp_path, many=True)
         assert (fault.code, fault.place) == ("unnamed_sample", "a.tsv, header, column 3")
 
+    @pytest.mark.parametrize("transposed", [False, True])
+    def test_genes_of_which_the_models_use_none(self, tmp_path, transposed):
+        sample = {f"ENSG{k:011d}": 9 for k in range(90_000_000, 90_000_200)}
+        fault = rejected(write(tmp_path / "a.tsv", table({NAME: sample}, transposed=transposed)), tmp_path)
+        assert (fault.code, "0%" in fault.problem) == ("too_few_genes", True)
+
     def test_no_column_of_values(self, tmp_path):
         text = rows("gene", "description", make=lambda g, v: (g, "known"))
         assert rejected(write(tmp_path / "a.tsv", text), tmp_path).code == "no_samples"

@@ -321,7 +321,7 @@ MATRIX = """!Series_title\t"B-ALL in children"
 !Sample_geo_accession\t"GSM1"\t"GSM2"
 !Sample_characteristics_ch1\t"Sex: F"\t"age: 7"
 !Sample_characteristics_ch1\t"age: 5"\t"Sex: M"
-!Sample_characteristics_ch1\t"subtype: DUX4"\t""
+!Sample_characteristics_ch1\t"subtype: DUX4"\t"relapsed"
 !series_matrix_table_begin
 "ID_REF"\t"GSM1"\t"GSM2"
 {rows}!series_matrix_table_end
@@ -368,6 +368,7 @@ class TestGeo:
         samples = pd.read_csv(self.out / "samples.tsv", sep="\t", index_col=0, dtype=str, keep_default_na=False)
         assert samples.loc["GSM1", ["Sex", "age", "subtype", "title"]].iloc[0].tolist() == ["F", "5", "DUX4", "one"]
         assert samples.loc["GSM2", ["Sex", "age", "subtype"]].iloc[0].tolist() == ["M", "7", ""]
+        assert samples["characteristics_ch1"].tolist() == ["", "relapsed", "", "relapsed"]
         values = pd.read_csv(self.out / said["values"][0], sep="\t", index_col=0)
         assert values["GSM2"].tolist() == [int(value) + 1 for value in READS.values()]
 
