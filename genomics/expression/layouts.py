@@ -81,7 +81,7 @@ def straighten(text: Table) -> tuple[Table, list[tuple[str, str]]]:
         numbers = [bool(NUMBER.fullmatch(cell)) for cell in cells[1:]]
         return text.with_header(["gene_id", *_names(text.name, numbers)]), []
     first = next(text.rows())[1]
-    if _run(cells[1:]) and (plain(first[0]) in NAMES_OF_IDS or not any(map(NUMBER.fullmatch, first[1:]))):
+    if is_run(cells[1:]) and (plain(first[0]) in NAMES_OF_IDS or not any(map(NUMBER.fullmatch, first[1:]))):
         sentence = "The header holds running numbers, as a twice transposed table has; the row below was taken for it."
         return text.without_header(), [("header_below", sentence)]
     return text, []
@@ -107,7 +107,7 @@ def file_sample(file: str) -> str:
     return FILE_SUFFIX.sub("", stem) or stem
 
 
-def _run(cells: list[str]) -> bool:
+def is_run(cells: list[str]) -> bool:
     """Whether these are the running numbers from 0 or 1."""
     return len(cells) > 1 and cells[0] in ("0", "1") and cells == [str(int(cells[0]) + k) for k in range(len(cells))]
 
@@ -199,7 +199,7 @@ def _matrix(text: Table, ids: int, names: list[str]) -> Layout:
     columns = [k for k in others if names[k] not in ANNOTATION and not _is_text([row[k] for row in first])]
     columns = [k for k in columns if text.header[k] or any(row[k] for row in first)]  # a delimiter at the line's end
     if ids:  # what stands before the names of genes is a running number, or another name
-        columns = [k for k in columns if k > ids or not _run([row[k] for row in first])]
+        columns = [k for k in columns if k > ids or not is_run([row[k] for row in first])]
     if not columns:
         raise InputRejected(
             "no_samples",

@@ -14,7 +14,7 @@ import numpy as np
 
 from genomics.expression.found import Found, Tally, duplicate, panel_rows
 from genomics.expression.genes import find_gene, foreign_kind, gene_share, is_gene
-from genomics.expression.layouts import ANNOTATION, COUNTER_ROWS, Layout, peek, plain, recognise, straighten
+from genomics.expression.layouts import ANNOTATION, COUNTER_ROWS, Layout, is_run, peek, plain, recognise, straighten
 from genomics.expression.scale import SampleFacts
 from genomics.tables import NUMBER, Array, Table, find_decimal_comma, plain_numbers, to_numbers
 from ml.findings import InputRejected
@@ -87,7 +87,7 @@ def unknown_sample(sample: str, samples: list[str]) -> InputRejected:
 def _orientation(text: Table) -> tuple[str, int, list[str]]:
     """(orientation, column of the gene names, gene names); genes need not be in the first column."""
     header, first = text.header[1:], text.first_cells()
-    across, down = gene_share(header), gene_share(first)
+    across, down = (0.0 if is_run(names) else gene_share(names) for names in (header, first))  # 1, 2, 3 are Entrez too
     if max(across * len(header), down * len(first)) >= ENOUGH:
         if min(across, down) > 0.5 and min(len(header), len(first)) >= ENOUGH:
             raise _genes_twice(text.name)
