@@ -1,7 +1,8 @@
 """``python -m genomics predict|evaluate|train expression|labs``: the bundles of tables from the command line.
 
-Expression: counts, CPM, TPM or FPKM, or their logarithm (log2, ln, log10), as CSV or TSV, plain or gzip; genes by
-Ensembl id, with or without version, or by symbol; genes × samples or samples × genes. One answer a sample.
+Expression: counts, CPM, TPM or FPKM, or their logarithm (log2, ln, log10), as CSV, TSV or Excel sheet, plain, gzip or
+zip, or as HTSeq, STAR, featureCounts, Salmon, kallisto, RSEM and GDC write them; genes by Ensembl id, with or without
+version, by symbol or by Entrez id; genes × samples or samples × genes. One answer a sample.
 Labs: CSV with a column an analyte, its unit in the header (WBC_G_L, "MCHC [g/dL]"), a row a panel; CSV with the columns
 code (LOINC or name), value, unit; JSON; FHIR Observations. One answer a panel, named by a column id or its row from 1.
 Labels of evaluate: a CSV with the columns sample and label (also y or who; B-ALL, T-ALL, AML and Normal are lineages
@@ -19,11 +20,20 @@ from typing import Any
 
 from genomics.batch import answer_file
 from genomics.evaluation import evaluate
+from genomics.expression.layouts import STRANDS
+from genomics.expression.quality import SEXES
 from genomics.expression.scale import SCALES
+from genomics.sources.commands import add_arguments as add_fetch
+from genomics.sources.commands import fetch
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
 from ml.findings import Finding, InputRejected
 
 BUNDLES = ("expression", "labs")
+READING = {  # options of the expression reader beside the scale
+    "strand": (STRANDS, "which of STAR's or GDC's columns; found from the reads if not named"),
+    "sex": (SEXES, "the record's, against which the sex genes are checked"),
+    "sheet": (None, "of a workbook that has several"),
+}
 SHOWN = ("label", "probabilities", "in_scope", "quality", "reasons")
 
 
@@ -36,7 +46,10 @@ def arguments() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="make a bundle")
     for command in (predict, score, train):
         command.add_argument("bundle", choices=BUNDLES)
+    add_fetch(commands)
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    for option, (values, what) in READING.items():
+        predict.add_argument(f"--{option}", choices=values, help=f"of expression: {what}")
     predict.add_argument("--sample", metavar="NAME", help="only this sample or panel")
     score.add_argument("--data", type=Path, required=True, help="a table, or a folder laid out like the training set")
     score.add_argument("--labels", type=Path, help="CSV with sample and label")
@@ -52,15 +65,17 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def options(said: argparse.Namespace) -> dict[str, Any]:
-    if said.scale and said.bundle == "labs":
+    asked = {key: getattr(said, key, None) for key in ("scale", *READING, "sample")}
+    named = {key: value for key, value in asked.items() if value is not None}
+    if said.bundle == "labs" and (wrong := named.keys() - {"sample"}):
+        option = min(wrong)
         raise InputRejected(
             "wrong_option",
-            place="option --scale",
-            problem="Labs have no scale.",
+            place=f"option --{option}",
+            problem=f"Labs have no {option}.",
             remedy="Name the unit of each value in the file.",
         )
-    named = {"scale": said.scale, "sample": getattr(said, "sample", None)}
-    return {key: value for key, value in named.items() if value is not None}
+    return named
 
 
 def predict(said: argparse.Namespace, bundle: Bundle) -> int:
@@ -124,6 +139,9 @@ def train(said: argparse.Namespace) -> int:
 def run(said: argparse.Namespace) -> int:
     if said.command == "train":
         return train(said)
+    if said.command == "fetch":
+        print(json.dumps(fetch(said), ensure_ascii=False))
+        return 0
     bundle = load_bundle(find_bundle(said.bundle, said.version))
     if said.command == "predict":
         return predict(said, bundle)

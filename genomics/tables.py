@@ -1,17 +1,17 @@
-"""Foreign text tables, read with bounds: gzip, encodings, delimiters, decimal marks, and where exactly one is bad."""
+"""Foreign tables, read with bounds: encodings, delimiters, workbooks, decimal marks, and where exactly one is bad."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from genomics.packed import is_workbook, read_bytes
+from genomics.sheets import sheet_lines
 from ml.findings import InputRejected
 
 if TYPE_CHECKING:
@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-MAX_BYTES = 400_000_000  # decompressed
+__all__ = [
+    "MISSING",
+    "Array",
+    "Table",
+    "decode",
+    "find_decimal_comma",
+    "plain_numbers",
+    "read_bytes",
+    "read_table",
+    "to_numbers",
+    "uses_decimal_comma",
+]
+
 MAX_LINE = 8_000_000  # 60,000 genes in one line are about 1 MB
 MAX_LINES = 300_000
 DELIMITERS = "\t;,|"
@@ -36,30 +48,9 @@ NOT_TEXT = {
 }
 MISSING = {"", "na", "nan", "n/a", "null", "none", "-", "."}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def read_bytes(source: Path) -> bytes:
-    """The bytes of a file, decompressed where it is gzip, never more than MAX_BYTES of them."""
-    try:
-        with source.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
-        with gzip.open(source) if packed else source.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as broken:
-        raise InputRejected(
-            "truncated",
-            place=source.name,
-            problem="The gzip file is incomplete or damaged.",
-            remedy="Export or upload it again.",
-        ) from broken
-    if len(data) > MAX_BYTES:
-        raise InputRejected(
-            "too_large",
-            place=source.name,
-            problem=f"The table is larger than {MAX_BYTES // 10**6} MB.",
-            remedy="Send fewer samples a file.",
-        )
-    return data
+COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+FORMULA = re.compile(r"[=@].*|[+-][A-Za-z(].*", re.DOTALL)
 
 
 def decode(data: bytes, name: str) -> str:
@@ -85,31 +76,41 @@ def decode(data: bytes, name: str) -> str:
 
 
 def split_lines(text: str, name: str) -> list[tuple[int, str]]:
-    """(line number in the file, line) of the lines that say something; leading ``#`` comments are left out."""
-    longest = text.find("\n", 0, MAX_LINE)
-    if longest < 0 and len(text) > MAX_LINE:
+    """(line number in the file, line) of the lines that say something.
+
+    Left out: ``#`` comments above the table, and lines with ``!``, which are what GEO says around its matrices.
+    """
+    if text.find("\n", 0, MAX_LINE) < 0 and len(text) > MAX_LINE:
         raise _line_too_long(name, 1)
+    if text.count("\n") > 2 * MAX_LINES:  # before a list of them is made
+        raise _too_many_lines(name)
     lines: list[tuple[int, str]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if len(line) > MAX_LINE:
             raise _line_too_long(name, number)
-        if line.strip(" \t\r,;|") and not (line.startswith("#") and not lines):
+        if line.strip(" \t\r,;|") and not line.startswith("!" if lines else ("#", "!")):
             lines.append((number, line))
-    if not lines:
-        raise InputRejected(
-            "empty",
-            place=name,
-            problem="The file holds no table.",
-            remedy="Check the export; send the file that has values.",
-        )
     if len(lines) > MAX_LINES:
-        raise InputRejected(
-            "too_large",
-            place=name,
-            problem=f"More than {MAX_LINES} lines.",
-            remedy="Send a table of genes and samples.",
-        )
+        raise _too_many_lines(name)
     return lines
+
+
+def _empty(name: str) -> InputRejected:
+    return InputRejected(
+        "empty",
+        place=name,
+        problem="The file holds no table.",
+        remedy="Check the export; send the file that has values.",
+    )
+
+
+def _too_many_lines(name: str) -> InputRejected:
+    return InputRejected(
+        "too_large",
+        place=f"{name}, line {MAX_LINES + 1}",
+        problem=f"More than {MAX_LINES:,} lines.",
+        remedy="Send a table of genes and samples: a line a gene, or a line a sample.",
+    )
 
 
 def _line_too_long(name: str, number: int) -> InputRejected:
@@ -121,8 +122,13 @@ def _line_too_long(name: str, number: int) -> InputRejected:
     )
 
 
-def find_delimiter(header: str) -> str:
-    return max(DELIMITERS, key=header.count)
+def find_delimiter(header: str, row: str = "") -> str:
+    """The delimiter that the header has most of; where it has none, the row's; blanks (R's write.table) at last."""
+    for line in (header, row):
+        best = max(DELIMITERS, key=line.count)
+        if best in line:
+            return best
+    return " " if " " in header or " " in row else DELIMITERS[0]
 
 
 @dataclass(frozen=True)
@@ -133,12 +139,13 @@ class Table:
     header: list[str]
     lines: list[tuple[int, str]]
     delimiter: str
+    header_line: tuple[int, str] = (1, "")
 
     def first_cells(self) -> list[str]:
         """The first cell of every row, without parsing the rest."""
         return [line.split(self.delimiter, 1)[0].strip().strip('"').strip() for _, line in self.lines]
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, *, strip: bool = True) -> Iterator[tuple[int, list[str]]]:
         parsed = csv.reader((line for _, line in self.lines), delimiter=self.delimiter, strict=True)
         last = self.lines[-1][0] if self.lines else 0
         for number, _ in self.lines:
@@ -149,7 +156,16 @@ class Table:
             if len(cells) != len(self.header):
                 cut = " The file ends inside this row." if number == last and len(cells) < len(self.header) else ""
                 raise self._bad_row(number, f"{len(cells)} cells where the header has {len(self.header)}.{cut}")
-            yield number, [cell.strip() for cell in cells]
+            yield number, [cell.strip() for cell in cells] if strip else cells
+
+    def with_header(self, header: list[str]) -> Table:
+        """The same where the first line is no header but a row: it becomes one, below ``header``."""
+        return replace(self, header=header, lines=[self.header_line, *self.lines])
+
+    def without_header(self) -> Table:
+        """The same where the header is none and the first row is the true one."""
+        number, cells = next(self.rows())
+        return replace(self, header=cells, lines=self.lines[1:], header_line=(number, self.lines[0][1]))
 
     def _bad_row(self, number: int, problem: str) -> InputRejected:
         return InputRejected(
@@ -160,22 +176,31 @@ class Table:
         )
 
 
-def read_table(source: Path) -> Table:
-    """A table of ``source``: header and rows. Raises InputRejected (empty, header_only, truncated, wrong_type …)."""
-    lines = split_lines(decode(read_bytes(source), source.name), source.name)
-    delimiter = find_delimiter(lines[0][1])
+def read_table(source: Path, sheet: str | None = None) -> Table:
+    """A table of ``source``: header and rows; of a workbook, those of its only ``sheet`` with values or the one named.
+
+    Raises InputRejected (empty, header_only, truncated, wrong_type, too_large, line_too_long, several_sheets …).
+    """
+    if is_workbook(source):
+        name, lines = sheet_lines(source, sheet)
+        delimiter = "\t"
+    else:
+        name, lines = source.name, split_lines(decode(read_bytes(source), source.name), source.name)
+        delimiter = find_delimiter(*(line for _, line in lines[:2])) if lines else ""
+    if not lines:
+        raise _empty(name)
     csv.field_size_limit(MAX_LINE)
     header = [cell.strip() for cell in next(csv.reader([lines[0][1]], delimiter=delimiter))]
     if len(lines) == 1:
         raise InputRejected(
             "header_only",
-            place=source.name,
+            place=name,
             problem="There is a header and not one row of values.",
             remedy="Export the table again, with its values.",
         )
     if len(next(csv.reader([lines[1][1]], delimiter=delimiter))) == len(header) + 1:
         header = ["", *header]  # as R's write.table leaves it
-    return Table(source.name, header, lines[1:], delimiter)
+    return Table(name, header, lines[1:], delimiter, lines[0])
 
 
 def uses_decimal_comma(cells: Sequence[str], name: str) -> bool:
@@ -184,13 +209,50 @@ def uses_decimal_comma(cells: Sequence[str], name: str) -> bool:
     if not commas:
         return False
     if all(re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", cell) for cell in commas):
-        raise InputRejected(
-            "ambiguous_decimal",
-            place=name,
-            problem=f"{commas[0]!r} can be a decimal fraction or thousands.",
-            remedy="Write numbers with a decimal point and without thousands separators.",
-        )
+        raise _ambiguous(commas[0], name)
     return True
+
+
+def find_decimal_comma(text: Table, columns: Sequence[int]) -> bool:
+    """Whether the numbers in ``columns`` of the whole table are written 1,5 for one and a half.
+
+    Raises InputRejected: ``mixed_decimal`` where 1.5 is there too, ``ambiguous_decimal`` where every comma may as well
+    stand between thousands (1,500). Tables with commas between the cells have none within.
+    """
+    if text.delimiter == "," or not any("," in line for _, line in text.lines):
+        return False
+    first: dict[str, tuple[str, str]] = {}
+    for number, cells in text.rows():
+        for k in columns:
+            if kind := _mark(cells[k]):
+                first.setdefault(kind, (cells[k], f"{text.name}, line {number}, column {text.header[k]!r}"))
+    if "comma" in first and "point" in first:
+        (cell, place), (other, where) = (first[kind] for kind in sorted(first.keys() & {"comma", "point"}))
+        raise InputRejected(
+            "mixed_decimal",
+            place=place,
+            problem=f"{cell!r} has a decimal comma, and {other!r} ({where}) a decimal point.",
+            remedy="Write all numbers with a decimal point and without thousands separators.",
+        )
+    if "either" in first and "comma" not in first:
+        raise _ambiguous(*first["either"])
+    return "comma" in first
+
+
+def _mark(cell: str) -> str:
+    """``comma`` or ``point`` for a decimal fraction, ``either`` for what may be thousands, "" for other cells."""
+    if "," in cell:
+        return "either" if THOUSANDS.fullmatch(cell) else "comma" * bool(COMMA_NUMBER.fullmatch(cell))
+    return "point" if "." in cell and NUMBER.fullmatch(cell) else ""
+
+
+def _ambiguous(cell: str, place: str) -> InputRejected:
+    return InputRejected(
+        "ambiguous_decimal",
+        place=place,
+        problem=f"{cell!r} can be a decimal fraction or thousands.",
+        remedy="Write numbers with a decimal point and without thousands separators.",
+    )
 
 
 def to_numbers(cells: Sequence[str], columns: Sequence[str], place: str, *, decimal_comma: bool = False) -> Array:
@@ -209,6 +271,17 @@ def to_numbers(cells: Sequence[str], columns: Sequence[str], place: str, *, deci
     return np.array(cells, dtype=np.float64)
 
 
+def plain_numbers(cells: Sequence[str]) -> Array | None:
+    """``cells`` as finite numbers, fast; None where one of them is none, and ``to_numbers`` can say which."""
+    if "_" in "".join(cells):  # Python reads 1_000 as a number; nobody else does
+        return None
+    try:
+        values = np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
+    except ValueError:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
 def _bad_number(cell: str, place: str) -> InputRejected:
     if cell.lower() in MISSING:
         return InputRejected(
@@ -217,12 +290,19 @@ def _bad_number(cell: str, place: str) -> InputRejected:
             problem=f"The value is missing ({cell!r}); a missing value is not a zero.",
             remedy="Leave the whole gene out, or give its measured value.",
         )
-    if cell.lower().lstrip("+-") in ("inf", "infinity"):
+    if cell.lower().lstrip("+-") in ("inf", "infinity") or NUMBER.fullmatch(cell):  # or 1e999
         return InputRejected(
             "infinite",
             place=place,
             problem="The value is infinite.",
             remedy="Export the counts or TPM before any division.",
+        )
+    if FORMULA.fullmatch(cell):
+        return InputRejected(
+            "formula",
+            place=place,
+            problem=f"The cell holds a formula ({cell[:40]!r}), not its value.",
+            remedy="In the spreadsheet, copy the table and paste it as values; then save it again.",
         )
     return InputRejected(
         "not_a_number",

@@ -64,10 +64,16 @@ def _read(item: StudyItem) -> dict[str, object]:
             MODALITIES[item.kind].reader,
             source,
             target,
-            item.options,
+            _options(item),
             memory_bytes=settings.READER_MEMORY_BYTES,
             seconds=settings.READER_SECONDS,
         )
+
+
+def _options(item: StudyItem) -> dict[str, object]:
+    """What the item was sent with; of expression also the record's sex, against which the sex genes are checked."""
+    known = {"sex": item.case.patient.sex} if item.kind == "expression" else {}
+    return {**item.options, **known}
 
 
 def _file_name(item: StudyItem) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genomics.expression.genes import id_type, load_genes
+from genomics.expression.names import quality_genes
 from genomics.expression.parse import Raw, parse, unknown_sample
+from genomics.expression.quality import SampleQuality, measure, quality_flags
 from genomics.expression.scale import (
     MIN_MARGIN,
     SCALES,
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 
 MIN_OVERLAP = 0.6  # of the lineage panel
 UNSURE = "scale_uncertain"
+DATES_SENTENCE = (
+    "A spreadsheet has turned names of genes into dates: {}. These genes are not read; export the table again from its "
+    "source without opening it in a spreadsheet, or send Ensembl ids (Ziemann et al. 2016, "
+    "doi:10.1186/s13059-016-1044-7)."
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class ExpressionTable:
     """Samples × panel genes. ``values`` (n, g) are linear; a gene that the file does not have is not among ``genes``.
 
     ``scales`` has one scale a sample; TPM and FPKM are per length, counts and CPM are not. ``unsure``
-    names the samples whose scale could not be told with certainty.
+    names the samples whose scale could not be told with certainty. ``flags`` are of the file, and of the sample where
+    there is one; ``of_sample`` has those of each sample.
     """
 
     samples: tuple[str, ...]
@@ -44,15 +53,16 @@ class ExpressionTable:
     scales: tuple[str, ...]
     flags: tuple[QualityFlag, ...] = ()
     unsure: tuple[str, ...] = ()
+    of_sample: tuple[tuple[QualityFlag, ...], ...] = ()
 
     def only(self, sample: str) -> ExpressionTable:
         """The table of one sample. InputRejected (unknown_sample) where there is none of that name."""
         if sample not in self.samples:
             raise unknown_sample(sample, list(self.samples))
         k = self.samples.index(sample)
-        flags = tuple(f for f in self.flags if f.code != UNSURE) + _unsure_flags(
-            [s for s in self.unsure if s == sample]
-        )
+        of_file = tuple(f for f in self.flags if f.code != UNSURE and f not in chain(*self.of_sample))
+        own = self.of_sample[k : k + 1]
+        flags = _unsure_flags([s for s in self.unsure if s == sample]) + of_file + tuple(chain(*own))
         return replace(
             self,
             samples=(sample,),
@@ -60,6 +70,7 @@ class ExpressionTable:
             scales=(self.scales[k],),
             flags=flags,
             unsure=tuple(s for s in self.unsure if s == sample),
+            of_sample=own,
         )
 
     def each(self) -> list[ExpressionTable]:
@@ -70,8 +81,10 @@ def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dic
     """Read the table ``source`` and write ``expression.npz`` and ``expression.json`` to ``target_dir``.
 
     Options: ``sample`` (take this one), ``many`` (true: several samples are welcome), ``keep_going`` (true: leave out
-    the samples that have a fault of their own), ``scale`` (one of SCALES).
-    Returns {scale, scales, id_type, orientation, samples, refused, genes, overlap, flags}. Raises InputRejected.
+    the samples that have a fault of their own), ``scale`` (one of SCALES), ``strand`` (of STAR's and GDC's columns:
+    unstranded, forward, reverse), ``sheet`` (of a workbook), ``sex`` (the record's: female, male).
+    Returns {scale, scales, scale_stated, program, id_type, orientation, samples, refused, unsure, genes, overlap,
+    quality, flags}; ``quality`` has a sample's measures by name. Raises InputRejected.
     """
     stated = options.get("scale")
     if stated is not None and stated not in SCALES:
@@ -81,20 +94,21 @@ def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dic
             problem=f"No scale {stated!r}.",
             remedy=f"One of: {', '.join(SCALES)}.",
         )
-    oriented, raw = parse(read_table(source), options)
+    oriented, raw = parse(read_table(source, options.get("sheet")), options)
     refused = _judge(raw, stated, source.name)
     if refused and (not options.get("keep_going") or len(refused) == len(raw.samples)):
         raise next(iter(refused.values()))
     raw = raw.without(refused)
     overlap = _overlap(raw.genes, source.name)
-    table, flags = _canonical(raw, stated)
+    table, quality = _canonical(raw, stated, str(options.get("sex") or ""))
     np.savez_compressed(
         target_dir / "expression.npz", values=table.values, genes=np.array(table.genes), samples=np.array(table.samples)
     )
     summary = {
-        "scale": stated or Counter(table.scales).most_common(1)[0][0],
+        "scale": Counter(table.scales).most_common(1)[0][0],
         "scales": list(table.scales),
         "scale_stated": stated is not None,
+        "program": raw.program,
         "id_type": id_type(raw.gene_names),
         "orientation": oriented,
         "samples": list(table.samples),
@@ -102,7 +116,9 @@ def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dic
         "unsure": list(table.unsure),
         "genes": raw.facts[0].genes,
         "overlap": overlap,
-        "flags": [asdict(flag) for flag in flags],
+        "quality": {sample: asdict(one) for sample, one in zip(table.samples, quality, strict=True)},
+        "flags": [asdict(flag) for flag in table.flags],
+        "of_sample": [[asdict(flag) for flag in flags] for flags in table.of_sample],
     }
     (target_dir / "expression.json").write_text(json.dumps(summary, ensure_ascii=False), "utf-8")
     return summary
@@ -119,6 +135,7 @@ def load_canonical(target_dir: Path) -> ExpressionTable:
             scales=tuple(said["scales"]),
             flags=tuple(QualityFlag(**flag) for flag in said["flags"]),
             unsure=tuple(said["unsure"]),
+            of_sample=tuple(tuple(QualityFlag(**flag) for flag in flags) for flags in said["of_sample"]),
         )
 
 
@@ -148,20 +165,26 @@ def _overlap(genes: list[str], name: str) -> dict[str, float]:
     return overlap
 
 
-def _canonical(raw: Raw, stated: str | None) -> tuple[ExpressionTable, list[QualityFlag]]:
+def _canonical(raw: Raw, stated: str | None, sex: str) -> tuple[ExpressionTable, list[SampleQuality]]:
     genes = load_genes()
     position = np.array([genes.position[g] for g in raw.genes])
     values, scales, unsure = np.empty((len(raw.samples), len(raw.genes))), [], []
+    known = stated or raw.scale
     for k, facts in enumerate(raw.facts):
-        scale, margin = (stated, 1.0) if stated else find_scale(raw.values[:, k], position, facts)
-        if raw.notes["summed"] and split_scale(scale)[0] is not None:
-            raise _summed_logs(raw.notes["summed"][0], facts.name)
+        scale, margin = (known, 1.0) if known else find_scale(raw.values[:, k], position, facts)
+        summed = raw.notes["summed"] + raw.notes["transcripts"]
+        if summed and split_scale(scale)[0] is not None:
+            raise _summed_logs(summed[0], facts.name)
         scales.append(scale)
         values[k] = to_linear(raw.values[:, k], scale)
         unsure += [facts.name] * (margin < MIN_MARGIN)
-    flags = [*_unsure_flags(unsure), *_flags(raw, scales)]
-    table = ExpressionTable(tuple(raw.samples), tuple(raw.genes), values, tuple(scales), tuple(flags), tuple(unsure))
-    return table, flags
+    others = [{g: float(row[k]) for g, row in raw.others.items() if g in quality_genes()} for k in range(len(scales))]
+    quality = [measure(*of) for of in zip(raw.facts, scales, others, strict=True)]
+    of_sample = tuple(quality_flags(one, sex) for one in quality)
+    alone = of_sample[0] if len(of_sample) == 1 else ()
+    flags = (*_unsure_flags(unsure), *_flags(raw, scales), *alone)
+    names = tuple(raw.samples), tuple(raw.genes)
+    return ExpressionTable(*names, values, tuple(scales), flags, tuple(unsure), of_sample), quality
 
 
 def _summed_logs(gene: str, sample: str) -> InputRejected:
@@ -179,14 +202,29 @@ def _unsure_flags(unsure: list[str]) -> tuple[QualityFlag, ...]:
 
 
 def _flags(raw: Raw, scales: list[str]) -> list[QualityFlag]:
+    """What is said of the file as a whole."""
     kinds = sorted({"per length" if is_per_length(s) else "not per length" for s in scales})
-    said = {
-        "mixed_scales": len(kinds) > 1 and "The samples of this file seem to be on different scales; state the scale.",
-        "dropped_columns": raw.notes["dropped"]
-        and f"Columns that are no samples were left out: {_few(raw.notes['dropped'])}.",
-        "summed_duplicates": raw.notes["summed"] and f"Versions of one gene were summed: {_few(raw.notes['summed'])}.",
+    sentences = {
+        "dropped_columns": ("dropped", "Columns that are no samples were left out: {}."),
+        "summed_duplicates": ("summed", "Versions of one gene were summed: {}."),
+        "summed_transcripts": ("transcripts", "Transcripts were summed by gene: {}."),
+        "older_symbols": ("aliases", "Genes were recognised by a previous symbol or an alias: {}."),
+        "aliases_left_out": (
+            "left_out",
+            "Rows named by an alias of a gene that has a row of its own were left out: {}.",
+        ),
+        "dates_for_genes": ("dates", DATES_SENTENCE),
+        "repeated_genes": ("repeated", "Genes that the models do not use are there more than once: {}."),
     }
-    return [QualityFlag(code, message) for code, message in said.items() if message]
+    flags = [
+        QualityFlag(code, sentence.format(_few(raw.notes[of])))
+        for code, (of, sentence) in sentences.items()
+        if raw.notes[of]
+    ]
+    if len(kinds) > 1:
+        sentence = "The samples of this file seem to be on different scales; state the scale."
+        flags.append(QualityFlag("mixed_scales", sentence))
+    return [*flags, *(QualityFlag(code, sentence) for code, sentence in raw.said)]
 
 
 def _few(names: list[str], n: int = 3) -> str:

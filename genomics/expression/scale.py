@@ -21,6 +21,7 @@ BASES = {"log2": 2.0, "ln": float(np.e), "log10": 10.0}
 UNITS = ("cpm", "tpm", "fpkm")
 SCALES = ("counts", *UNITS, *(base + unit for base in BASES for unit in UNITS))
 PER_LENGTH = {"tpm", "fpkm"}
+LARGEST = 1e10  # no library has as many reads
 LARGEST_LOG = 25.0  # 2^25 is above a million: no log of CPM or TPM is larger
 WHOLE_SHARE = 0.7  # expected counts (RSEM, Salmon) are not all whole
 MIN_READS = 100_000
@@ -33,7 +34,8 @@ MIN_MARGIN = 0.15  # of the slope that tells CPM from TPM, around the middle bet
 class SampleFacts:
     """What the reader counted over all genes of one sample, whether or not the panel has them.
 
-    ``unlogged`` is the total once a logarithm of each base of BASES is undone.
+    ``unlogged`` is the total once a logarithm of each base of BASES is undone; it is complete only where ``largest`` is
+    at most LARGEST_LOG. ``largest_at`` and ``smallest_at`` name file, row and column.
     """
 
     name: str
@@ -44,6 +46,8 @@ class SampleFacts:
     positive: int
     whole: int
     unlogged: tuple[float, ...] = ()
+    largest_at: str = ""
+    smallest_at: str = ""
 
 
 def split_scale(scale: str) -> tuple[float | None, str]:
@@ -111,24 +115,9 @@ def _tpm_or_fpkm(facts: SampleFacts, base: str) -> str:
 def check_values(facts: SampleFacts, scale: str | None, name: str) -> None:
     """Rejects what no scale allows: negative counts, an empty sample, too few reads. ``scale`` is the stated one."""
     place = f"{name}, sample {facts.name!r}"
-    logged = scale is not None and split_scale(scale)[0] is not None
-    if facts.smallest < 0 and not logged:
-        raise InputRejected(
-            "negative_value",
-            place=place,
-            problem=f"A value is below zero ({facts.smallest:g}); counts, CPM and TPM never are.",
-            remedy="Send counts, CPM or TPM. Log values with another offset: state the scale (log2cpm, log2tpm). "
-            "Centred or z-scored values cannot be used.",
-        )
+    _check_range(facts, name, scale)
     if facts.positive == 0:
         raise InputRejected("all_zero", place=place, problem="Every value is zero.", remedy="Check the quantification.")
-    if scale is not None and logged and facts.largest > LARGEST_LOG:
-        raise InputRejected(
-            "wrong_scale",
-            place=place,
-            problem=f"A value of {facts.largest:g} is no {scale}.",
-            remedy="Leave the scale to be found, or state the right one.",
-        )
     looks_counted = facts.whole == facts.positive and scale in (None, "counts")
     if looks_counted and facts.genes >= WHOLE_TRANSCRIPTOME and facts.total < MIN_READS:
         raise InputRejected(
@@ -136,4 +125,32 @@ def check_values(facts: SampleFacts, scale: str | None, name: str) -> None:
             place=place,
             problem=f"{facts.total:,.0f} reads in all; at least {MIN_READS:,} are needed.",
             remedy="Sequence the library deeper, or send the complete count file.",
+        )
+
+
+def _check_range(facts: SampleFacts, name: str, scale: str | None) -> None:
+    """Rejects the smallest or largest value of a sample where it cannot be, at its row and column."""
+    logged = scale is not None and split_scale(scale)[0] is not None
+    lowest, highest = facts.smallest_at or name, facts.largest_at or name
+    if facts.smallest < 0 and not logged:
+        raise InputRejected(
+            "negative_value",
+            place=lowest,
+            problem=f"A value is below zero ({facts.smallest:g}); counts, CPM and TPM never are.",
+            remedy="Send counts, CPM or TPM. Log values with another offset: state the scale (log2cpm, log2tpm). "
+            "Centred or z-scored values cannot be used.",
+        )
+    if scale is not None and logged and facts.largest > LARGEST_LOG:
+        raise InputRejected(
+            "wrong_scale",
+            place=highest,
+            problem=f"A value of {facts.largest:g} is no {scale}.",
+            remedy="Leave the scale to be found, or state the right one.",
+        )
+    if facts.largest > LARGEST:
+        raise InputRejected(
+            "implausible_value",
+            place=highest,
+            problem=f"A value of {facts.largest:g} is more than any library has reads.",
+            remedy="Export the counts or TPM again, before any other arithmetic.",
         )
