@@ -1,4 +1,5 @@
 """``python -m genomics predict|evaluate|train expression|labs``: the bundles of tables from the command line.
+``python -m genomics recalibrate|series labs``: a site's own calibration; the panels of one patient over time.
 
 Expression: counts, CPM, TPM or FPKM, or their logarithm (log2, ln, log10), as CSV or TSV, plain or gzip; genes by
 Ensembl id, with or without version, or by symbol; genes × samples or samples × genes. One answer a sample.
@@ -20,6 +21,7 @@ from typing import Any
 from genomics.batch import answer_file
 from genomics.evaluation import evaluate
 from genomics.expression.scale import SCALES
+from genomics.labs import commands as of_labs
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
 from ml.findings import Finding, InputRejected
 
@@ -38,6 +40,7 @@ def arguments() -> argparse.ArgumentParser:
         command.add_argument("bundle", choices=BUNDLES)
     predict.add_argument("files", nargs="+", type=Path, metavar="FILE")
     predict.add_argument("--sample", metavar="NAME", help="only this sample or panel")
+    predict.add_argument("--site", type=Path, metavar="DIR", help="what `recalibrate labs` wrote for your site")
     score.add_argument("--data", type=Path, required=True, help="a table, or a folder laid out like the training set")
     score.add_argument("--labels", type=Path, help="CSV with sample and label")
     for command in (predict, score):
@@ -48,6 +51,7 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="folder of the bundles")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--oof", type=Path, help="folder for the held-out predictions, from which the fusion learns")
+    of_labs.add(commands)
     return parser
 
 
@@ -59,15 +63,20 @@ def options(said: argparse.Namespace) -> dict[str, Any]:
             problem="Labs have no scale.",
             remedy="Name the unit of each value in the file.",
         )
+    if getattr(said, "site", None) and said.bundle != "labs":
+        raise InputRejected(
+            "wrong_option", place="option --site", problem="Only labs are recalibrated.", remedy="Leave it out."
+        )
     named = {"scale": said.scale, "sample": getattr(said, "sample", None)}
     return {key: value for key, value in named.items() if value is not None}
 
 
 def predict(said: argparse.Namespace, bundle: Bundle) -> int:
     asked, refused = options(said), 0
+    site = of_labs.read_site(said.site, bundle) if said.site else None
     for file in said.files:
         try:
-            answered = answer_file(bundle, file, asked)
+            answered = answer_file(bundle, file, asked, site)
         except (InputRejected, OSError) as fault:
             print(fault, file=sys.stderr)
             refused += 1
@@ -124,9 +133,13 @@ def train(said: argparse.Namespace) -> int:
 def run(said: argparse.Namespace) -> int:
     if said.command == "train":
         return train(said)
+    if said.command == "series":
+        return of_labs.series(said)
     bundle = load_bundle(find_bundle(said.bundle, said.version))
     if said.command == "predict":
         return predict(said, bundle)
+    if said.command == "recalibrate":
+        return of_labs.recalibrate(said, bundle)
     show_metrics(evaluate(bundle, said.data, said.labels, options(said)), as_json=said.json)
     return 0
 
