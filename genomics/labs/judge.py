@@ -99,7 +99,7 @@ def coverage_of(p: Array, y: Rows, cut_off: Array) -> dict[str, Any]:
     stated = {
         "n": int(above.sum()),
         "coverage": float(above.mean()),
-        "accuracy": float(right[above].mean()) if above.any() else float("nan"),
+        "accuracy": float(right[above].mean()) if above.any() else None,
     }
     return {"accuracy": shares, "above_cut_off": stated}
 

@@ -123,11 +123,14 @@ def _cut_off(sure: float, bundle: Bundle, which: str) -> list[QualityFlag]:
     needed, stated = bundle.manifest["thresholds"]["cut_off"][which], bundle.manifest["cut_offs"][which]
     if sure >= needed:
         return []
-    said = "no probability is high enough for that" if needed > 1 else f"that takes {percent(needed)} or more"
-    message = (
-        f"A hint, not an answer to rely on: of held-out answers above the cut-off {stated['accuracy']:.0%} were right "
-        f"({stated['coverage']:.0%} of patients); {said}, here it is {percent(sure)}."
-    )
+    if needed > 1 or stated["accuracy"] is None:
+        known = "no probability is high enough to rely on, with so few values"
+    else:
+        known = (
+            f"of held-out answers at {percent(needed)} or more {stated['accuracy']:.0%} were right "
+            f"({stated['coverage']:.0%} of patients)"
+        )
+    message = f"A hint, not an answer to rely on: {known}; here it is {percent(sure)}."
     return [QualityFlag("below_cut_off", message)]
 
 

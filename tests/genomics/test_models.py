@@ -170,23 +170,26 @@ class TestLabs:
         assert parts[:, FEATURES.index("wbc")].any()
 
     def test_where_the_answer_hangs_on_a_questioned_value_there_is_none(self):
-        apl = HEALTHY | {
-            "wbc": 2.0,
-            "anc": 0.3,
-            "lymphocytes": 0.6,
-            "monocytes": 0.02,
-            "platelets": 20.0,
-            "mchc": 360.0,
-        }
-        apl |= {"fibrinogen": 0.25, "pt_percent": 80.0, "ldh": 400.0}
-        plain, asked = panel(**apl), dataclasses.replace(panel(**apl), questioned=(("fibrinogen",),))
-        usual, doubted = labs.predict(plain, bundle("labs")), labs.predict(asked, bundle("labs"))
-        without = of_labs(**{k: v for k, v in apl.items() if k != "fibrinogen"})
-        assert (doubted.label is None) == (without.label != usual.label)
-        assert doubted.label is None
-        assert any("hangs on values in question (Fibrinogen)" in reason for reason in doubted.reasons)
-        harmless = dataclasses.replace(panel(**apl), questioned=(("mcv",),))
-        assert labs.predict(harmless, bundle("labs")).label == usual.label
+        low = HEALTHY | {"wbc": 2.0, "anc": 0.3, "lymphocytes": 0.6, "monocytes": 0.02, "fibrinogen": 0.25}
+        hung = []
+        for platelets in (20.0, 60.0, 150.0):
+            for mchc in (320.0, 340.0, 365.0):
+                values = low | {"platelets": platelets, "mchc": mchc}
+                usual = of_labs(**values).probabilities
+                without = of_labs(**{k: v for k, v in values.items() if k != "fibrinogen"}).probabilities
+                asked = dataclasses.replace(panel(**values), questioned=(("fibrinogen",),))
+                said = labs.predict(asked, bundle("labs"))
+                hung.append(any("hangs on values in question (Fibrinogen)" in reason for reason in said.reasons))
+                assert hung[-1] == (max(usual, key=usual.get) != max(without, key=without.get))
+                assert said.label is None or not hung[-1]
+        assert any(hung)
+
+    def test_where_too_little_is_certain_there_is_no_answer(self):
+        few = {"age": 40.0, "wbc": 30.0, "platelets": 40.0, "ldh": 700.0}
+        asked = dataclasses.replace(panel(**few), questioned=(("ldh",),))
+        finding = labs.predict(asked, bundle("labs"))
+        assert finding.label is None
+        assert any("too little is left" in reason for reason in finding.reasons)
 
     def test_below_the_cut_off_it_is_a_hint_and_says_so(self):
         needed = bundle("labs").manifest["thresholds"]["cut_off"]["sparse"]
