@@ -1,4 +1,5 @@
 """``python -m genomics predict|evaluate|train expression|labs``: the bundles of tables from the command line.
+``python -m genomics recalibrate|series labs``: a site's own calibration; the panels of one patient over time.
 
 Expression: counts, CPM, TPM or FPKM, or their logarithm (log2, ln, log10), as CSV, TSV or Excel sheet, plain, gzip or
 zip, or as HTSeq, STAR, featureCounts, Salmon, kallisto, RSEM and GDC write them; genes by Ensembl id, with or without
@@ -23,6 +24,7 @@ from genomics.evaluation import evaluate
 from genomics.expression.layouts import STRANDS
 from genomics.expression.quality import SEXES
 from genomics.expression.scale import SCALES
+from genomics.labs import commands as of_labs
 from genomics.sources.commands import add_arguments as add_fetch
 from genomics.sources.commands import fetch
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
@@ -51,6 +53,7 @@ def arguments() -> argparse.ArgumentParser:
     for option, (values, what) in READING.items():
         predict.add_argument(f"--{option}", choices=values, help=f"of expression: {what}")
     predict.add_argument("--sample", metavar="NAME", help="only this sample or panel")
+    predict.add_argument("--site", type=Path, metavar="DIR", help="what `recalibrate labs` wrote for your site")
     score.add_argument("--data", type=Path, required=True, help="a table, or a folder laid out like the training set")
     score.add_argument("--labels", type=Path, help="CSV with sample and label")
     for command in (predict, score):
@@ -61,6 +64,7 @@ def arguments() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="folder of the bundles")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--oof", type=Path, help="folder for the held-out predictions, from which the fusion learns")
+    of_labs.add(commands)
     return parser
 
 
@@ -75,14 +79,19 @@ def options(said: argparse.Namespace) -> dict[str, Any]:
             problem=f"Labs have no {option}.",
             remedy="Name the unit of each value in the file.",
         )
+    if getattr(said, "site", None) and said.bundle != "labs":
+        raise InputRejected(
+            "wrong_option", place="option --site", problem="Only labs are recalibrated.", remedy="Leave it out."
+        )
     return named
 
 
 def predict(said: argparse.Namespace, bundle: Bundle) -> int:
     asked, refused = options(said), 0
+    site = of_labs.read_site(said.site, bundle) if said.site else None
     for file in said.files:
         try:
-            answered = answer_file(bundle, file, asked)
+            answered = answer_file(bundle, file, asked, site)
         except (InputRejected, OSError) as fault:
             print(fault, file=sys.stderr)
             refused += 1
@@ -142,9 +151,13 @@ def run(said: argparse.Namespace) -> int:
     if said.command == "fetch":
         print(json.dumps(fetch(said), ensure_ascii=False))
         return 0
+    if said.command == "series":
+        return of_labs.series(said)
     bundle = load_bundle(find_bundle(said.bundle, said.version))
     if said.command == "predict":
         return predict(said, bundle)
+    if said.command == "recalibrate":
+        return of_labs.recalibrate(said, bundle)
     show_metrics(evaluate(bundle, said.data, said.labels, options(said)), as_json=said.json)
     return 0
 

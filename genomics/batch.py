@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genomics import expression, labs
+from genomics.labs.site import Site
 from ml.bundle import Bundle
 from ml.findings import Finding, InputRejected
 
@@ -20,10 +21,10 @@ class Answered:
     refused: list[InputRejected]
 
 
-def answer_file(bundle: Bundle, source: Path, options: dict[str, Any]) -> Answered:
+def answer_file(bundle: Bundle, source: Path, options: dict[str, Any], site: Site | None = None) -> Answered:
     """What ``bundle`` says of each sample of ``source``. InputRejected where the file as a whole cannot be read.
 
-    ``options`` are those of the reader of the bundle's modality.
+    ``options`` are those of the reader of the bundle's modality; ``site`` recalibrates labs.
     """
     if not source.is_file():
         what = "This is a folder, not a file." if source.is_dir() else "There is no such file."
@@ -37,6 +38,6 @@ def answer_file(bundle: Bundle, source: Path, options: dict[str, Any]) -> Answer
         else:
             said = labs.canonicalise(source, target, asked)
             panels = labs.load_canonical(target)
-            findings = [(name, labs.predict(panels.only(name), bundle)) for name in panels.ids]
+            findings = [(name, labs.predict(panels.only(name), bundle, site=site)) for name in panels.ids]
     refused = [{key: text for key, text in fault.items() if key != "sample"} for fault in said["refused"]]
     return Answered(findings, [InputRejected(fault.pop("code"), **fault) for fault in refused])

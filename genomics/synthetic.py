@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 
 from genomics.expression.genes import load_genes
 from genomics.labs.analytes import load_analytes
-from genomics.labs.model import BASE, SHARES
+from genomics.labs.features import BASE, SHARES
 from ml.bundle import Bundle, find_bundle, load_bundle
 
 Array = npt.NDArray[np.float64]

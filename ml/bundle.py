@@ -14,7 +14,7 @@ from typing import Any
 
 BUNDLES = Path(__file__).resolve().parent / "bundles"
 MANIFEST = "bundle.json"
-ALLOWED_SUFFIXES = {".safetensors", ".json", ".txt", ".md", ".csv", ".onnx"}
+ALLOWED_SUFFIXES = {".safetensors", ".json", ".txt", ".md", ".csv", ".onnx", ".png"}
 
 
 class BundleError(Exception):

@@ -18,14 +18,16 @@ Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 
-def fit_temperature(logits: Array, y: Labels) -> float:
+def fit_temperature(logits: Array, y: Labels, weights: Array | None = None) -> float:
     """The temperature T that minimises the log-loss of softmax(logits / T) (Guo et al. 2017, arXiv:1706.04599).
 
-    ``logits`` (n, k), held out from the fit of the model; ``y`` (n,) in 0..k-1.
+    ``logits`` (n, k), held out from the fit of the model; ``y`` (n,) in 0..k-1; ``weights`` (n,) of the rows, all equal
+    where none are given.
     """
 
     def loss(log_t: float) -> float:
-        return float(-log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y].mean())
+        said = -log_softmax(logits / np.exp(log_t), axis=1)[np.arange(len(y)), y]
+        return float(np.average(said, weights=weights))
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 4.0), method="bounded").x))
 

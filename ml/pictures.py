@@ -73,3 +73,19 @@ def reliability_png(p: npt.NDArray[np.float64], y: npt.NDArray[np.int64], title:
     lower.hist(sure, bins=BINS, range=(0, 1))
     lower.set(xlabel="stated probability", ylabel="n")
     return _png(figure)
+
+
+def coverage_png(
+    answers: Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]], title: str = ""
+) -> bytes:
+    """Share right among the surest answers against their share of all; ``answers``: name → (p (n, k), y (n,))."""
+    figure = Figure(figsize=(4.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for name, (p, y) in answers.items():
+        right = (p.argmax(axis=1) == y)[np.argsort(-p.max(axis=1), kind="stable")]
+        answered = np.arange(1, len(y) + 1)
+        axes.plot(answered / len(y), np.cumsum(right) / answered, label=name)
+    axes.set(xlabel="share answered, surest first", ylabel="share right", xlim=(0, 1), ylim=(0.4, 1.01), title=title)
+    axes.grid(visible=True, linewidth=0.4)
+    axes.legend(fontsize=8)
+    return _png(figure)

@@ -1,108 +1,112 @@
-"""Laboratory values by name, LOINC code and unit: one table, ``analytes.toml``; conversion by pint and UCUM."""
+"""Laboratory values by name, LOINC code and unit: one table, ``analytes.toml``."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pint
-from ucumvert import InvalidUcumError, PintUcumRegistry
-
+from genomics.labs.units import factor, to_ucum
 from ml.findings import InputRejected
 
 TABLE = Path(__file__).with_name("analytes.toml")
+COUNTS = "10*9/L"
 
-# How laboratories write units that are no UCUM. IU and U of an enzyme are one unit by convention.
-SPELLED = {
-    **dict.fromkeys(
-        ("g/l (giga)", "giga/l", "10^9/l", "x10^9/l", "10e9/l", "x10e9/l", "10⁹/l", "x10⁹/l", "10*9/l"), "10*9/L"
-    ),
-    **dict.fromkeys(
-        ("10^3/ul", "x10^3/ul", "10e3/ul", "k/ul", "10³/ul", "10*3/ul", "10^3/mm3", "k/mm3", "10³/mm3"), "10*3/uL"
-    ),
-    **dict.fromkeys(("/mm3", "/mm³", "cells/ul", "cells/mm3", "/ul"), "/uL"),
-    **dict.fromkeys(("ui/l", "iu/l", "u/l", "[iu]/l"), "U/L"),
-    **dict.fromkeys(("years", "year", "yr", "yrs", "y", "ans"), "a"),
-    **dict.fromkeys(("months", "month"), "mo"),
-    **dict.fromkeys(("days", "day"), "d"),
-    **dict.fromkeys(("percent", "pct", "percentage", "%"), "%"),
-    **dict.fromkeys(("sec", "secs", "seconds", "s"), "s"),
-    **dict.fromkeys(("µkat/l", "ukat/l", "μkat/l"), "ukat/L"),
-    **dict.fromkeys(("um3", "µm3", "µm³"), "um3"),
-    "g/l": "g/L",
-    "g/dl": "g/dL",
-    "mg/dl": "mg/dL",
-    "mg/l": "mg/L",
-    "fl": "fL",
-    "ratio": "1",
-}
-GIGA = {"G/L", "G/l", "Giga/L", "Giga/l", "GIGA/L"}  # as French laboratories write 10⁹ a litre; grams are a small g
+
+@dataclass(frozen=True)
+class Span:
+    """A plausible range and whom it is for: ``sex`` (F, M or everybody), ``from`` ≤ age < ``under`` in years."""
+
+    low: float
+    high: float
+    sex: str | None = None
+    since: float = 0.0
+    under: float = float("inf")
+
+    def fits(self, age: float | None, sex: str | None) -> bool:
+        """Where age or sex is unknown, only a span that asks for neither fits."""
+        anybody = self.sex is None and self.since == 0 and self.under == float("inf")
+        if age is None:
+            return anybody
+        return self.since <= age < self.under and (self.sex is None or self.sex == sex)
 
 
 @dataclass(frozen=True)
 class Analyte:
-    """One row of the table. ``plausible`` and ``reference`` are in ``unit`` (UCUM)."""
+    """One row of the table. ``possible``, ``plausible`` and ``reference`` are in ``unit`` (UCUM)."""
 
     key: str
     name: str
     loinc: tuple[str, ...]
     unit: str
-    plausible: tuple[float, float]
+    possible: tuple[float, float]
+    plausible: tuple[Span, ...]
     names: tuple[str, ...]
     used: bool
     reference: tuple[float, float] | None = None
     bare_unit: str | None = None
     only_units: tuple[str, ...] = ()
+    molar_mass: float | None = None
+    spelled: dict[str, str] = field(default_factory=dict)
+    confused: tuple[str, ...] = ()
     note: str = ""
+
+    def plausible_for(self, age: float | None, sex: str | None) -> tuple[float, float]:
+        """The range for a person; that of everybody where age (years) or sex (F, M) is unknown."""
+        span = next((span for span in self.plausible if span.fits(age, sex)), self.plausible[-1])
+        return span.low, span.high
+
+    def ucum(self, unit: str) -> str:
+        """A unit as a laboratory writes it for this analyte → UCUM."""
+        said = to_ucum(unit, of_counts=self.unit == COUNTS)
+        return self.spelled.get(said, said)
+
+    def factor(self, ucum: str) -> float | None:
+        """What to multiply with to have ``unit``; moles of a known molar mass included. None: another quantity."""
+        direct = factor(ucum, self.unit)
+        if direct is None and self.molar_mass and (moles := factor(ucum, "mol/L")) is not None:
+            grams = factor("g/L", self.unit)
+            return None if grams is None else moles * self.molar_mass * grams
+        return direct
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One value: ``value`` in the analyte's unit; ``number`` and ``unit`` as they were sent."""
+
+    analyte: Analyte
+    value: float
+    number: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.number:g} {self.unit}"
 
 
 @lru_cache(maxsize=1)
 def load_analytes() -> dict[str, Analyte]:
     rows: dict[str, dict[str, Any]] = tomllib.loads(TABLE.read_text("utf-8"))
-    tuples = {"loinc", "plausible", "names", "reference", "only_units"}
-    facts: dict[str, dict[str, Any]] = {
-        key: {"key": key, **{k: tuple(v) if k in tuples else v for k, v in row.items()}} for key, row in rows.items()
-    }
-    return {key: Analyte(**row) for key, row in facts.items()}
+    return {key: _analyte(key, row) for key, row in rows.items()}
 
 
-@lru_cache(maxsize=1)
-def _registry() -> Any:
-    return PintUcumRegistry()
+def _analyte(key: str, row: dict[str, Any]) -> Analyte:
+    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Analyte(key=key, **facts | {"plausible": tuple(_span(**span) for span in row["plausible"])})
 
 
-@lru_cache(maxsize=256)
-def _unit(ucum: str) -> Any:
-    return _registry().from_ucum(ucum)
+def _span(**said: Any) -> Span:
+    low, high = said["range"]
+    return Span(low, high, said.get("sex"), said.get("from", 0.0), said.get("under", float("inf")))
 
 
 def plain(name: str) -> str:
-    """A name as the table has it: lower case, words apart by one space."""
-    return re.sub(r"[\W_]+", " ", name).strip().lower()
-
-
-def to_ucum(unit: str) -> str:
-    """The UCUM spelling of what laboratories write; unchanged where it is UCUM already or unknown."""
-    squeezed = unit.replace(" ", "")
-    if squeezed in GIGA:
-        return "10*9/L"
-    return SPELLED.get(squeezed.lower().replace("µl", "ul").replace("μl", "ul"), squeezed)
-
-
-@lru_cache(maxsize=1024)
-def factor(unit: str, target: str) -> float | None:
-    """What to multiply a value in ``unit`` with to have it in ``target`` (both UCUM); None where they measure different
-    things or ``unit`` is unknown.
-    """
-    try:
-        quantity = 1 * _unit(unit)
-        return float(quantity.to(_unit(target)).magnitude)
-    except (InvalidUcumError, pint.PintError, ValueError, AttributeError, TypeError, KeyError):
-        return None
+    """A name as the table has it: lower case, no accents, words apart by one space."""
+    flat = unicodedata.normalize("NFKD", name)
+    return re.sub(r"[\W_]+", " ", "".join(c for c in flat if not unicodedata.combining(c))).strip().lower()
 
 
 def by_loinc(code: str) -> Analyte | None:
@@ -114,55 +118,39 @@ def by_name(name: str) -> list[Analyte]:
     return [a for a in load_analytes().values() if plain(name) in a.names or plain(name) == plain(a.key)]
 
 
-def convert(value: float, unit: str | None, candidates: list[Analyte], place: str) -> tuple[Analyte, float]:
-    """(analyte, value in its unit). Rejects a missing, unknown or wrong unit, an implausible value; never guesses."""
-    name = candidates[0].name
+def convert(value: float, unit: str | None, candidates: list[Analyte], place: str) -> Measured:
+    """A number in ``unit`` as the first of ``candidates`` that is measured in it.
+
+    InputRejected (missing_unit, unknown_unit, wrong_unit): never a guess.
+    """
     if not unit:
-        bare = [a for a in candidates if a.bare_unit]
-        if not bare:
-            raise InputRejected(
-                "missing_unit",
-                place=place,
-                problem=f"{name} has no unit.",
-                remedy=f"Give it, for example {' or '.join(sorted({a.unit for a in candidates}))}.",
-            )
-        unit = bare[0].bare_unit
-    ucum = to_ucum(str(unit))
-    allowed = [a for a in candidates if not a.only_units or ucum in a.only_units]
-    fitting = [(a, f) for a in allowed if (f := factor(ucum, a.unit)) is not None]
+        unit = _bare_unit(candidates, place)
+    said = [(a, a.ucum(str(unit))) for a in candidates]
+    fitting = [(a, f) for a, u in said if (not a.only_units or u in a.only_units) and (f := a.factor(u)) is not None]
     if not fitting:
         raise _bad_unit(str(unit), candidates, place)
     analyte, times = fitting[0]
-    converted = value * times
-    low, high = analyte.plausible
-    if not low <= converted <= high:
-        raise _implausible(value, str(unit), analyte, place)
-    return analyte, converted
+    return Measured(analyte, value * times, value, str(unit))
+
+
+def _bare_unit(candidates: list[Analyte], place: str) -> str:
+    bare = [a.bare_unit for a in candidates if a.bare_unit]
+    if bare:
+        return bare[0]
+    raise InputRejected(
+        "missing_unit",
+        place=place,
+        problem=f"{candidates[0].name} has no unit.",
+        remedy=f"Give it, for example {' or '.join(sorted({a.unit for a in candidates}))}.",
+    )
 
 
 def _bad_unit(unit: str, candidates: list[Analyte], place: str) -> InputRejected:
-    known = any(factor(to_ucum(unit), a.unit) is not None for a in load_analytes().values())
+    known = any(a.factor(a.ucum(unit)) is not None for a in load_analytes().values())
     note = next((" " + a.note for a in candidates if a.note), "")
     return InputRejected(
         "wrong_unit" if known else "unknown_unit",
         place=place,
         problem=f"{unit!r} is no unit of {candidates[0].name}.{note}",
         remedy=f"Give it in {' or '.join(sorted({a.unit for a in candidates}))}, or a unit that converts to it.",
-    )
-
-
-LIKELY_UNITS = ("g/dL", "g/L", "mg/dL", "10*9/L", "/uL", "ukat/L", "U/L", "%", "1", "mo", "a")
-
-
-def _implausible(value: float, unit: str, analyte: Analyte, place: str) -> InputRejected:
-    low, high = analyte.plausible
-    likely = [
-        u for u in LIKELY_UNITS if u != to_ucum(unit) and (f := factor(u, analyte.unit)) and low <= value * f <= high
-    ]
-    hint = f"It would be plausible in {' or '.join(likely)}: check the unit." if likely else "Check the value."
-    return InputRejected(
-        "implausible_value",
-        place=place,
-        problem=f"{analyte.name} {value:g} {unit} is not possible (possible: {low:g} to {high:g} {analyte.unit}).",
-        remedy=hint + " Nothing was converted.",
     )

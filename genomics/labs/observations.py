@@ -11,7 +11,7 @@ from ml.findings import InputRejected
 Said = tuple[str, list[str], Any, str | None]  # place, codes, value, unit
 
 
-def _parse(text: str, name: str) -> Any:
+def parse(text: str, name: str) -> Any:
     def no_constant(word: str) -> Any:
         raise InputRejected("not_a_number", place=name, problem=f"{word} is no value.", remedy="Leave the value out.")
 
@@ -24,10 +24,17 @@ def _parse(text: str, name: str) -> Any:
         ) from broken
 
 
-def read_panels(text: str, name: str) -> list[tuple[str, list[Said]]]:
-    """The panels of a JSON text: (id, observations). InputRejected (bad_json, wrong_shape, several_panels …)."""
-    said = _parse(text, name)
-    entries = _observations(said)
+def read_panels(text: str, name: str) -> list[tuple[str, Any, list[Said]]]:
+    """The panels of a JSON text: (id, sex as it is written, observations).
+
+    InputRejected (bad_json, wrong_shape, several_panels …).
+    """
+    return panels_of(parse(text, name), name)
+
+
+def panels_of(said: Any, name: str) -> list[tuple[str, Any, list[Said]]]:
+    """``read_panels`` of an object that is parsed already."""
+    entries = observations_of(said)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputRejected(
             "wrong_shape",
@@ -47,10 +54,20 @@ def read_panels(text: str, name: str) -> list[tuple[str, list[Said]]]:
     if isinstance(said, dict) and said.get("age") is not None:
         read.append((f"{name}, age", ["age"], said["age"], "a"))
     panel = str(said.get("id", "1")) if isinstance(said, dict) and "observations" in said else "1"
-    return [(panel, read)]
+    return [(panel, _sex(said), read)]
 
 
-def _observations(said: Any) -> Any:
+def _sex(said: Any) -> Any:
+    """``sex`` or ``gender`` of a plain object, or of the Patient of a FHIR bundle."""
+    if not isinstance(said, dict):
+        return None
+    resources = [_dict(_dict(entry).get("resource")) for entry in _list(said.get("entry"))]
+    people = [r for r in resources if r.get("resourceType") == "Patient"]
+    return next((p["gender"] for p in [said, *people] if p.get("gender")), said.get("sex"))
+
+
+def observations_of(said: Any) -> Any:
+    """The list of observations of a plain object or of FHIR; whatever else was sent, as it is."""
     if isinstance(said, dict) and said.get("resourceType") == "Bundle":
         resources = [_dict(_dict(entry).get("resource")) for entry in _list(said.get("entry"))]
         return [r for r in resources if r.get("resourceType") == "Observation"]

@@ -47,6 +47,11 @@ SIMPLE = {"age": 40, "observations": [{"code": c, "value": v, "unit": u} for c, 
         ("a.csv", wide({"WBC_G_L": 30, "Platelets_G_L": 40, "LDH_UI_L": 700, "age": 40, "Fibrinogen_g_L": 3})),
         ("a.csv", long(LONG)),
         ("a.csv", "# from the laboratory\n" + long(LONG)),
+        ("a.csv", ("\ufeff" + wide(PANEL)).encode()),
+        ("a.csv", wide(PANEL).encode("utf-16")),
+        ("a.csv", long([(f"{c} [{u}]" if c == "LDH" else c, v, "" if c == "LDH" else u) for c, v, u in LONG])),
+        ("a.csv", "analyte,unit,today\n" + "\n".join(f"{c},{u},{v}" for c, v, u in LONG) + "\n"),
+        ("a.csv", "test,today\n" + "\n".join(f"{h},{v}" for h, v in PANEL.items()) + "\n"),
         ("a.json", json.dumps(SIMPLE)),
         ("a.json", json.dumps(SIMPLE["observations"] + [{"loinc": "30525-0", "value": 40, "unit": "a"}])),
     ],
@@ -66,6 +71,10 @@ def test_fhir_by_loinc(tmp_path):
         ("WBC [/uL]", 30000, "wbc", 30.0),
         ("WBC [10*3/uL]", 30, "wbc", 30.0),
         ("Leukocytes (G/L)", 30, "wbc", 30.0),
+        ('"WBC, G/L"', 30, "wbc", 30.0),
+        ("WBC [X10(3)/uL]", 30, "wbc", 30.0),
+        ("MCHC [mmol/L]", 20.5, "mchc", 330.3),
+        ("Fibrinogen [G/L]", 3.1, "fibrinogen", 3.1),
         ("MCHC [g/dL]", 33.1, "mchc", 331.0),
         ("MCHC [g/L]", 331, "mchc", 331.0),
         ("Fibrinogen [mg/dL]", 310, "fibrinogen", 3.1),
@@ -94,17 +103,17 @@ def test_seconds_are_kept_apart_from_per_cent_and_not_used(tmp_path):
 @pytest.mark.parametrize(
     ("change", "code", "word"),
     [
-        ({"MCHC [g/L]": 33}, "implausible_value", "g/dL"),
         ({"MCHC": 33}, "missing_unit", "g/L"),
         ({"LDH [furlong]": 3}, "unknown_unit", "furlong"),
         ({"Fibrinogen [%]": 70}, "wrong_unit", "g/L"),
         ({"PT [1]": 0.9}, "wrong_unit", "per cent"),
         ({"WBC [10*9/L]": 30000}, "implausible_value", "/uL"),
-        ({"Age": 400}, "implausible_value", "120"),
-        ({"Neutrophils [%]": 130}, "implausible_value", "100"),
         ({"WBC [10*9/L]": "many"}, "not_a_number", "many"),
         ({"WBC [10*9/L]": "<0.1"}, "not_a_number", "bound"),
         ({"WBC [10*9/L]": "inf"}, "infinite", "infinite"),
+        ({"WBC [10*9/L]": "1e308"}, "implausible_value", "1500"),
+        ({"WBC [10*9/L]": "-3"}, "implausible_value", "too little is left"),
+        ({"WBC [10*9/L]": "=30*2"}, "not_a_number", "=30*2"),
         ({"WBC [10*9/L]": ""}, "insufficient", "white cells"),
     ],
 )
@@ -116,6 +125,88 @@ def test_nothing_is_guessed(tmp_path, change, code, word):
     assert word in str(fault)
     assert fault.place.startswith("a.csv, ")
     assert fault.remedy
+
+
+class TestValuesThatCannotBe:
+    def read(self, tmp_path, **change):
+        header = next(iter(change)).split()[0]
+        panel = {h: v for h, v in PANEL.items() if not h.startswith(header)} | change
+        return read_labs(write(tmp_path / "a.csv", wide(panel)), tmp_path / "out")[1]
+
+    @pytest.mark.parametrize(
+        ("header", "value", "words"),
+        [
+            ("MCHC [g/L]", 33, ("33 g/L", "200 to 450", "g/dL")),
+            ("MCHC [g/dL]", 331, ("331 g/dL", "200 to 450", "g/L")),
+            ("Fibrinogen [g/L]", 310, ("310 g/L", "mg/dL")),
+            ("Fibrinogen [mg/dL]", 3.1, ("3.1 mg/dL", "g/L")),
+            ("Neutrophils [%]", 130, ("0 to 100", "130 %")),
+            ("Age", 400, ("0 to 120", "mo")),
+            ("Age", -1, ("not possible",)),
+            ("LDH [U/L]", 5, ("5 U/L", "ukat/L")),
+            ("PT [s]", 400, ("5 to 300",)),
+        ],
+    )
+    def test_they_are_left_out_and_named_with_the_likely_mix_up(self, tmp_path, header, value, words):
+        read = self.read(tmp_path, **{header: value})
+        (flag,) = [flag for flag in read.flags if flag.code == "implausible_value"]
+        assert all(word in flag.message for word in (*words, "a.csv, line 2", repr(header), "nothing was converted"))
+        assert read.questioned == ((),)
+        assert value not in read.values[0].values()
+
+    @pytest.mark.parametrize(
+        ("header", "value", "key", "word"),
+        [
+            ("Fibrinogen [g/L]", 0.25, "fibrinogen", "0.3 to 12"),
+            ("PT [%]", 14, "pt_percent", "would suit Prothrombin time, seconds"),
+            ("PT [s]", 75, "pt_seconds", "would suit Prothrombin time, %"),
+            ("MCHC [g/L]", 395, "mchc", "270 to 380"),
+            ("Platelets [10*9/L]", 2000, "platelets", "/uL"),
+        ],
+    )
+    def test_unusual_ones_are_used_and_questioned(self, tmp_path, header, value, key, word):
+        read = self.read(tmp_path, **{header: value})
+        assert read.values[0][key] == pytest.approx(value)
+        assert read.questioned == ((key,),)
+        assert [word in flag.message for flag in read.flags if flag.code == "questioned_value"] == [True]
+
+    @pytest.mark.parametrize(
+        ("age", "sex", "value", "asked"),
+        [
+            (40, "male", 190, False),
+            (40, "female", 190, True),
+            (40, "", 190, False),
+            (0.05, "f", 220, False),
+            (5, "m", 190, True),
+        ],
+    )
+    def test_what_is_unusual_depends_on_age_and_sex(self, tmp_path, age, sex, value, asked):
+        panel = {**PANEL, "Age": age, "Sex": sex, "Hb [g/L]": value}
+        _, read = read_labs(write(tmp_path / "a.csv", wide(panel)), tmp_path / "out")
+        assert read.questioned == ((("haemoglobin",),) if asked else ((),))
+
+    def test_counts_that_do_not_go_with_the_white_cells_are_questioned(self, tmp_path):
+        panel = {**PANEL, "Neutrophils [%]": 20, "ANC [10*9/L]": 0.006 * 1000 * 10}
+        _, read = read_labs(write(tmp_path / "a.csv", wide(panel)), tmp_path / "out")
+        assert "anc" in read.questioned[0]
+        assert {flag.code for flag in read.flags} == {"contradictory_values"}
+
+    def test_mchc_is_compared_with_haemoglobin_over_haematocrit(self, tmp_path):
+        panel = {**PANEL, "Hb [g/dL]": 9, "Hct [%]": 27, "MCHC [g/L]": 280}
+        _, read = read_labs(write(tmp_path / "a.csv", wide(panel)), tmp_path / "out")
+        assert read.questioned == (("mchc",),)
+
+    def test_the_flags_are_of_their_own_panel_and_survive_the_file(self, tmp_path):
+        odd, fine = {**PANEL, "id": "odd", "Fibrinogen [g/L]": 310}, {**PANEL, "id": "fine"}
+        _, read = read_labs(write(tmp_path / "a.csv", wide(odd, fine)), tmp_path / "out", many=True)
+        assert [[flag.code for flag in one.flags] for one in read.each()] == [["implausible_value"], []]
+
+    def test_the_sex_of_a_fhir_patient_counts(self, tmp_path):
+        entries = [{"resource": observation(*row)} for row in [*LONG, ("718-7", 19, "g/dL")]]
+        for sex, asked in (("female", (("haemoglobin",),)), ("male", ((),))):
+            person = {"resource": {"resourceType": "Patient", "gender": sex}}
+            text = json.dumps({"resourceType": "Bundle", "entry": [person, *entries]})
+            assert read_labs(write(tmp_path / "a.json", text), tmp_path / "out")[1].questioned == asked
 
 
 @pytest.mark.parametrize(
@@ -139,6 +230,7 @@ def test_nothing_is_guessed(tmp_path, change, code, word):
         ("WBC,LDH\n", "header_only"),
         (b"%PDF-1.7" + bytes(50), "wrong_type"),
         (wide(PANEL) + "1,2\n", "ragged_row"),
+        ("WBC [10*9/L],LDH [U/L]," + "x" * 9_000_000, "line_too_long"),
     ],
 )
 def test_what_is_no_panel(tmp_path, text, code):

@@ -12,7 +12,8 @@ from genomics import expression, labs
 from genomics.expression.genes import load_genes
 from genomics.expression.heads import HeadSays, compose, contributions, listen, load_heads
 from genomics.expression.reader import ExpressionTable
-from genomics.labs.model import BASE, CLASSES, FEATURES, features, load_booster
+from genomics.labs.features import BASE, CLASSES, FEATURES, features, with_ratios
+from genomics.labs.model import load_members
 from genomics.labs.reader import LabPanels
 from genomics.synthetic import write_labs
 from ml.findings import InputRejected
@@ -146,18 +147,56 @@ class TestLabs:
         finding = of_labs(**values)
         assert finding.explanation["model"] == which
         temperature = bundle("labs").manifest["calibration"]["temperature"][which]
-        booster = load_booster(bundle("labs").file(f"{which}.txt"), bundle("labs").sha256)
-        margins = booster.predict(features(values)[None], raw_score=True)[0]
+        members = load_members(bundle("labs"), which)
+        X = features(values)[None]
+        of_trees = members.trees.predict(with_ratios(X), raw_score=True)[0]
+        of_line = members.line.margins(X)[0]
+        margins = (of_trees - of_trees.mean() + of_line - of_line.mean()) / 2
         assert list(finding.probabilities.values()) == pytest.approx(softmax(margins / temperature))
 
     def test_missing_values_are_missing_and_counts_follow_from_shares(self):
-        row = dict(zip(FEATURES, features({"wbc": 20.0, "anc_percent": 10.0, "ldh": 400.0}), strict=True))
+        X = features({"wbc": 20.0, "anc_percent": 10.0, "ldh": 400.0})[None]
+        row = dict(zip(FEATURES, with_ratios(X)[0], strict=True))
         assert row["anc"] == pytest.approx(2.0)
         assert row["ldh_per_wbc"] == pytest.approx(400 / 21)
         assert np.isnan([row[key] for key in BASE if key not in ("wbc", "anc", "anc_percent", "ldh")]).all()
         shown = {part["analyte"]: part["value"] for part in of_labs(**ADULT).explanation["labs"]}
         assert shown["monocytes"] is None
         assert shown["wbc"] == 30.0
+
+    def test_a_missing_value_adds_nothing_to_the_line(self):
+        parts = load_members(bundle("labs"), "sparse").line.parts(features(ADULT)[None])[0]
+        assert not parts[:, FEATURES.index("monocytes")].any()
+        assert parts[:, FEATURES.index("wbc")].any()
+
+    def test_where_the_answer_hangs_on_a_questioned_value_there_is_none(self):
+        low = HEALTHY | {"wbc": 2.0, "anc": 0.3, "lymphocytes": 0.6, "monocytes": 0.02, "fibrinogen": 0.25}
+        hung = []
+        for platelets in (20.0, 60.0, 150.0):
+            for mchc in (320.0, 340.0, 365.0):
+                values = low | {"platelets": platelets, "mchc": mchc}
+                usual = of_labs(**values).probabilities
+                without = of_labs(**{k: v for k, v in values.items() if k != "fibrinogen"}).probabilities
+                asked = dataclasses.replace(panel(**values), questioned=(("fibrinogen",),))
+                said = labs.predict(asked, bundle("labs"))
+                hung.append(any("hangs on values in question (Fibrinogen)" in reason for reason in said.reasons))
+                assert hung[-1] == (max(usual, key=usual.get) != max(without, key=without.get))
+                assert said.label is None or not hung[-1]
+        assert any(hung)
+
+    def test_where_too_little_is_certain_there_is_no_answer(self):
+        few = {"age": 40.0, "wbc": 30.0, "platelets": 40.0, "ldh": 700.0}
+        asked = dataclasses.replace(panel(**few), questioned=(("ldh",),))
+        finding = labs.predict(asked, bundle("labs"))
+        assert finding.label is None
+        assert any("too little is left" in reason for reason in finding.reasons)
+
+    def test_below_the_cut_off_it_is_a_hint_and_says_so(self):
+        needed = bundle("labs").manifest["thresholds"]["cut_off"]["sparse"]
+        for wbc in (0.5, 5.0, 30.0, 200.0):
+            finding = of_labs(**(ADULT | {"wbc": wbc}))
+            below = max(finding.probabilities.values()) < needed
+            assert [flag.code for flag in finding.quality] == (["below_cut_off"] if below else [])
 
     def test_too_little_to_judge_is_refused(self):
         with pytest.raises(InputRejected, match="white cells"):

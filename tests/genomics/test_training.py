@@ -12,8 +12,9 @@ from genomics.expression.heads import ROLES, similarity
 from genomics.expression.reader import ExpressionTable
 from genomics.expression.train import Samples as Cohorts
 from genomics.expression.train import class_statistics, fit_head, fit_scope, logits, shuffled
+from genomics.labs import fitting, judge
 from genomics.labs import train as labs_train
-from genomics.labs.model import BASE, CLASSES
+from genomics.labs.features import BASE, CLASSES
 from ml.bundle import load_bundle
 
 
@@ -34,13 +35,17 @@ def data(tmp_path):
 
 @pytest.mark.usefixtures("few_rounds")
 def test_labs_are_trained_from_the_command_line(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(labs_train, "TREES", {"full": 15, "sparse": 15})
+    monkeypatch.setattr(fitting, "TREES", {"full": 15, "sparse": 15})
+    monkeypatch.setattr(judge, "ROUNDS", 5)
     words = ["train", "labs", "--data", str(data), "--out", str(tmp_path / "out"), "--oof", str(tmp_path / "oof")]
     assert cli.main(words) == 0
     assert "# labs" in capsys.readouterr().out
     bundle = load_bundle(tmp_path / "out" / "labs" / labs_train.VERSION)
     assert bundle.manifest["metrics"]["5-fold"]["figures"]["accuracy"]["value"] > 0.8
     assert bundle.manifest["thresholds"]["low_scope"] == 0.5
+    assert {"other centre", "other centre, 40 local cases", "few values"} <= set(bundle.manifest["metrics"])
+    assert list(bundle.training_share.values()) == pytest.approx([1 / 3] * 3)
+    assert "Surest answers first" in (bundle.path / "card.md").read_text("utf-8")
     held = pd.read_csv(tmp_path / "oof" / "labs.csv")
     assert list(held.columns) == ["id", "group", "cohort", "y", "in_scope", *(f"p:{name}" for name in CLASSES)]
     assert len(held) == 60
@@ -55,6 +60,21 @@ def test_an_impossible_share_is_missing_and_never_wbc_is_taken_away(data):
     assert len(X) == len(y) == 60 * (labs_train.COPIES + 1)
     assert np.isfinite(X[:, BASE.index("wbc")]).all()
     assert 0.2 < np.isnan(X[60:]).mean() < 0.8
+
+
+def test_the_cut_off_counts_one_more_wrong_than_was_seen():
+    sure = np.array([0.99] * 30 + [0.6] * 30)
+    p = np.column_stack([sure, 1 - sure, np.zeros(60)])
+    y = np.array([0] * 30 + [0, 1] * 15)
+    assert fitting.least_sure(p, y) == 0.99
+    assert fitting.least_sure(p[:15], y[:15]) == 2.0
+    assert fitting.least_sure(p, np.ones(60, int)) == 2.0
+
+
+def test_rare_classes_weigh_as_much_as_common_ones():
+    y = np.array([0] * 8 + [1] * 2 + [2] * 2)
+    weights = fitting.even_weights(y)
+    assert [weights[y == k].sum() for k in range(3)] == pytest.approx([4, 4, 4])
 
 
 @pytest.fixture(scope="module")
