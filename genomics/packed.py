@@ -42,7 +42,7 @@ def read_bytes(source: Path) -> bytes:
     raise _no_table(source.name, f"More than {MAX_LAYERS} archives lie within each other.", "Send the table itself.")
 
 
-def bounded(stream: IO[bytes], name: str) -> bytes:
+def bounded(stream: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
     """Everything in ``stream``, or InputRejected (too_large)."""
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

@@ -129,5 +129,5 @@ def _panel(bundle: Bundle, label: str, rng: np.random.Generator) -> dict[str, fl
         values[share] = max(values[share], 0.0) * min(1.0, MOST_COUNTED / counted)
         values[count] = values[share] * values["wbc"] / 100
     values["age"] = max(values["age"], ADULT)
-    limits = {key: load_analytes()[key].plausible for key in BASE}
+    limits = {key: load_analytes()[key].plausible_for(values["age"], None) for key in BASE}
     return {key: float(f"{np.clip(value, *limits[key]):.3g}") for key, value in values.items()}

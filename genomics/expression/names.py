@@ -102,7 +102,7 @@ def write_gene_names(hgnc: Path, wanted: Mapping[str, str], target: Path = NAME_
     said.writerow(["name", "ensembl_id", "kind"])
     names = sorted((gene, kind, name) for name, gene, kind in _unique_names(rows) if wanted.get(gene, name) != name)
     said.writerows([name, gene, kind] for gene, kind, name in names)
-    with target.open("wb") as stream, gzip.GzipFile("", "wb", mtime=0, fileobj=stream) as packed:
+    with target.open("wb") as raw, gzip.GzipFile("", "wb", mtime=0, fileobj=raw) as packed:
         packed.write(text.getvalue().encode())
     other_names.cache_clear()
     return len(names)

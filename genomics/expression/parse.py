@@ -222,7 +222,8 @@ def _by_sample(text: Table, options: dict[str, Any]) -> Raw:
     chosen = sorted(_choose(of_file, options, text.name, of_file))
     samples = [of_file[k] for k in chosen]
     interest = [k for k, name in enumerate(names) if find_gene(name)]
-    values, facts = np.zeros((len(samples), len(interest))), []
+    values = np.zeros((len(samples), len(interest)))
+    facts: list[Any] = []
     refused: dict[str, InputRejected] = {}
     comma, wanted = find_decimal_comma(text, keep), set(samples)
     for number, cells in text.rows(strip=False):

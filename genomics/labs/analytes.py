@@ -94,7 +94,7 @@ def load_analytes() -> dict[str, Analyte]:
 
 
 def _analyte(key: str, row: dict[str, Any]) -> Analyte:
-    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    facts: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     return Analyte(key=key, **facts | {"plausible": tuple(_span(**span) for span in row["plausible"])})
 
 

@@ -80,7 +80,8 @@ def least_sure(p: Array, y: Rows) -> float:
     One more wrong answer is counted than was seen, so that a lucky few do not set it. 2.0 where none is good enough.
     """
     order = np.argsort(-p.max(axis=1), kind="stable")
-    right = np.cumsum(p.argmax(axis=1)[order] == y[order])
+    sure, right = p.max(axis=1)[order], np.cumsum(p.argmax(axis=1)[order] == y[order])
     answered = np.arange(1, len(y) + 1)
-    good = np.flatnonzero((right / (answered + 1) >= AIM) & (answered >= LEAST))
-    return float(p.max(axis=1)[order][good[-1]]) if len(good) else 2.0
+    last_as_sure = np.append(np.diff(sure) < 0, True)  # answers that are equally sure stand or fall together
+    good = np.flatnonzero((right / (answered + 1) >= AIM) & (answered >= LEAST) & last_as_sure)
+    return float(sure[good[-1]]) if len(good) else 2.0

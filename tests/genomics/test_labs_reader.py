@@ -113,7 +113,7 @@ def test_seconds_are_kept_apart_from_per_cent_and_not_used(tmp_path):
         ({"WBC [10*9/L]": "inf"}, "infinite", "infinite"),
         ({"WBC [10*9/L]": "1e308"}, "implausible_value", "1500"),
         ({"WBC [10*9/L]": "-3"}, "implausible_value", "too little is left"),
-        ({"WBC [10*9/L]": "=30*2"}, "not_a_number", "=30*2"),
+        ({"WBC [10*9/L]": "=30*2"}, "formula", "=30*2"),
         ({"WBC [10*9/L]": ""}, "insufficient", "white cells"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -88,7 +89,8 @@ class TestCommand:
         assert said["cases"]["n"] + said["cases"]["out_of_scope"] == 36
         assert said["adopted"] == (said["gain_in_log_loss"]["value"] > 0)
         assert site.cases == said["cases"]["n"]
-        assert all(Image.open(site_folder / name).size[0] > 100 for name in ("before.png", "after.png"))
+        drawn = [io.BytesIO((site_folder / name).read_bytes()) for name in ("before.png", "after.png")]
+        assert all(Image.open(picture).size[0] > 100 for picture in drawn)
         card = (site_folder / "card.md").read_text("utf-8")
         assert all(word in card for word in ("cross-validated", "Gain in log-loss", "research use", "consecutive"))
 

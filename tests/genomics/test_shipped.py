@@ -83,7 +83,7 @@ class TestOnTheTrainingData:
         truth = pd.read_csv(source)["Response"]
         assert len(said) > 670
         right = [answer["label"] == truth[int(answer["id"]) - 1] for answer in said if answer["label"]]
-        assert np.mean(right) > 0.9
+        assert np.mean(right) > 0.85  # seen in training; held out it is less, see the card
         assert sum(answer["label"] is None for answer in said) < 0.05 * len(said)
 
     def test_raw_counts_of_another_laboratory(self):
