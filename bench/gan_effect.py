@@ -24,6 +24,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from torch.nn import functional
 
+from ml.calibration import resamples
 from ml.cards import table
 from ml.datasets import load
 from ml.gan import fit_gan, load_generator, sample
@@ -129,10 +130,8 @@ def figures(p: Any, y: Any, labels: tuple[str, ...]) -> Any:
 
 def intervals(p: dict[str, Any], y: Any, groups: Any, labels: tuple[str, ...], seed: int) -> dict[str, Any]:
     """Each arm's figures and their differences to ``real``, with 95 % intervals: patients drawn anew, arms together."""
-    rng, rows_of = np.random.default_rng(seed), [np.flatnonzero(groups == name) for name in np.unique(groups)]
     draws: dict[str, list[Any]] = {arm: [] for arm in p}
-    for _ in range(ROUNDS):
-        rows = np.concatenate([rows_of[k] for k in rng.integers(0, len(rows_of), len(rows_of))])
+    for rows in resamples(groups, ROUNDS, seed):
         for arm in p:
             draws[arm].append(figures(p[arm][rows], y[rows], labels))
     values = {arm: figures(p[arm], y, labels) for arm in p}

@@ -19,18 +19,22 @@ import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from tqdm import tqdm
 
 from ml import augment, datasets, finetune, morphology
+from ml.blast_evaluation import DRAWS, KNOWN_NORMAL, at_site
+from ml.blast_figures import youden
+from ml.calibration import interval_text, resamples
 from ml.cards import table
 from ml.cell_view import SIDE_OF_VIEWS, bare, central, cut_off, red_diameter_of, shown, view, window
+from ml.datasets import FIELD_LABELS
 from ml.finetune import Examples, Recipe, balanced
 from ml.heads import fit_projection
 from ml.networks import embed, load_trunk
-from ml.site_threshold import learn, log_odds
+from ml.site_threshold import log_odds
 from ml.smear_cell import BLAST_OR_PROMYELOCYTE
-from ml.smear_data import FIELD_LABELS, first_frame, load_cells, load_fields
+from ml.smear_data import first_frame, load_cells, load_fields
 from ml.train_cell import patient_folds
 from ml.weak_cells import as_photographed
 from ml.white_cells import find_cells, optical_density, without_black
@@ -39,7 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "measured" / "generalisation.json"
 HELD_OUT = 0  # the fold of patients that is asked
 MOST, EVERY = 4, 3  # cells of a field; every third field
-NORMAL_CELLS, DRAWS, ROUNDS = 30, 200, 300
+ROUNDS = 300
 SIDE = SIDE_OF_VIEWS
 
 
@@ -229,12 +233,7 @@ def of_units(p: Any, unit: Any) -> Any:
 
 def interval(figure: Any, group: Any, *arrays: Any) -> dict[str, float]:
     """``figure(*arrays)`` with a 95 % bootstrap over groups."""
-    rng, (kinds, of_row) = np.random.default_rng(0), np.unique(group, return_inverse=True)
-    rows_of = [np.flatnonzero(of_row == g) for g in range(len(kinds))]
-    draws = []
-    for _ in range(ROUNDS):
-        rows = np.concatenate([rows_of[g] for g in rng.integers(0, len(kinds), len(kinds))])
-        draws.append(figure(*(array[rows] for array in arrays)))
+    draws = [figure(*(array[rows] for array in arrays)) for rows in resamples(group, ROUNDS, 0)]
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return {"value": float(figure(*arrays)), "low": float(low), "high": float(high)}
 
@@ -248,13 +247,12 @@ def figures(bench: Bench, asked: Asked) -> dict[str, Any]:
     truth, patient = bench.home.blast[held], bench.home.group[held]
     _, first = np.unique(away.unit, return_index=True)
     field_truth, block, p_field = away.blast[first], away.group[first], of_units(asked.away, away.unit)
-    false, true, at = roc_curve(truth, asked.home)
-    threshold = float(at[(true - false).argmax()])
+    threshold = youden(truth, asked.home)
     return {
         "home, cells: AUROC": interval(auroc, patient, truth, asked.home),
         "away, fields: AUROC": interval(auroc, block, field_truth, p_field),
         "away, cells: balanced accuracy at the home threshold": _balanced(away.blast, asked.away >= threshold),
-        f"the same after {NORMAL_CELLS} normal cells": calibrated(asked, threshold, truth, away),
+        f"the same after {KNOWN_NORMAL} normal cells": calibrated(asked, threshold, truth, away),
         "third laboratory's normal cells called blasts": float((asked.normal >= threshold).mean()),
         "threshold": threshold,
     }
@@ -265,18 +263,10 @@ def _balanced(truth: Any, called: Any) -> float:
 
 
 def calibrated(asked: Asked, threshold: float, truth: Any, away: Cells) -> dict[str, float]:
-    """Balanced accuracy away after the site's threshold was learned from NORMAL_CELLS of its benign fields; the mean
-    and the middle 95 % over DRAWS draws of them, which are then not asked.
-    """
+    """Balanced accuracy away after the site's threshold was learned from cells of its benign fields (see at_site)."""
     others = log_odds(asked.home[truth == 0])
     home = {"threshold": min(max(threshold, 1e-4), 1 - 1e-4), "normal_mean": others.mean(), "normal_sd": others.std()}
-    rng, normal, said = np.random.default_rng(0), np.flatnonzero(~away.blast), []
-    for _ in range(DRAWS):
-        known = rng.choice(normal, NORMAL_CELLS, replace=False)
-        rest = np.setdiff1d(np.arange(len(away.blast)), known)
-        said.append(_balanced(away.blast[rest], asked.away[rest] >= learn(asked.away[known], home)))
-    low, high = np.percentile(said, [2.5, 97.5])
-    return {"value": float(np.mean(said)), "low": float(low), "high": float(high)}
+    return at_site(asked.away, away.blast, home)
 
 
 def run(said: argparse.Namespace) -> dict[str, Any]:
@@ -327,7 +317,7 @@ def section(report: dict[str, Any]) -> list[str]:
         fields=n["away, fields"],
         normal=n["third laboratory, cells"],
         draws=DRAWS,
-        known=NORMAL_CELLS,
+        known=KNOWN_NORMAL,
         count=_said(report["cell count"]),
     )
     rows = [[step, *(_said(said[name]) for name in names)] for step, said in report["steps"].items()]
@@ -336,7 +326,7 @@ def section(report: dict[str, Any]) -> list[str]:
 
 def _said(figure: Any) -> str:
     if isinstance(figure, dict):
-        return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+        return interval_text(figure)
     return f"{figure:.3f}"
 
 

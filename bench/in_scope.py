@@ -21,14 +21,13 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
-from ml import quality, train_cell, train_field, training
+from ml import train_cell, train_field, training
 from ml.autoencoder import fit_autoencoder, load_autoencoder, reconstruction_error
 from ml.cards import table
 from ml.cell_view import central_cell, shown
-from ml.finetune import Examples, balanced
 from ml.networks import embed, load_trunk
 from ml.smear import measured, prepare
-from ml.smear_data import FIELD_LABELS, load_cells, load_fields
+from ml.smear_data import load_cells, load_fields
 from ml.weak_cells import weak_cells
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,8 +60,7 @@ def of_fields(said: argparse.Namespace) -> Fold:
     fields, trunk = load_fields(said.fields), load_trunk(said.weights)
     pictures, table_of = training.gather(fields.paths, train_field.PREPROCESSING, train_field.seen, said.cache)
     fold = train_field.folds_of(fields, 0)["grouped"]
-    allowed = np.eye(len(FIELD_LABELS), dtype=bool)[fields.y]
-    examples = Examples(pictures, allowed, np.full(len(fold), 0.02), balanced(fields.y, 1.0))
+    examples = train_field.examples_of(pictures, fields.y)
     rows = np.flatnonzero(fold != HELD_OUT)
     learned, head = training.tuned(trunk, examples, rows, train_field.RECIPE, 0, said.cache)
     checks = training.Checks(
@@ -118,9 +116,7 @@ def auroc(inside: Any, outside: Any) -> float:
 def passing(fold: Fold, images: list[Any]) -> Any:
     limits = training.thresholds_of_quality(fold.checks.measured)
     view = fold.checks.preprocessing["view"]
-    return np.array(
-        [not any(flag.blocking for flag in quality.judge(measured(image, view)[0], limits)) for image in images]
-    )
+    return np.array([training.passes(measured(image, view)[0], limits) for image in images])
 
 
 def measure(fold: Fold, steps: int) -> dict[str, Any]:

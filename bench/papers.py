@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ml import datasets
+from ml.calibration import interval_text
 from ml.cards import table
 from ml.fit import Job, fit
 from ml.fit_config import CONFIGS, read_config
@@ -181,7 +182,7 @@ def _trained(rows: dict[str, Any]) -> list[str]:
 
 
 def _interval(figure: dict[str, float] | None) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})" if figure else "–"
+    return interval_text(figure) if figure else "–"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import gan_effect, generalisation, imaging, in_scope, papers
 from ml.bundle import find_bundle, load_bundle
+from ml.calibration import interval_text
 from ml.cards import table
 from ml.findings import BUNDLE_OF_MODALITY
 
@@ -58,15 +59,11 @@ def _measured() -> list[str]:
 
 def _figures(metrics: dict[str, Any]) -> list[str]:
     rows = [
-        [name, said["data"], said["split"], said["n"], *(_interval(said["figures"][key]) for key in SHOWN)]
+        [name, said["data"], said["split"], said["n"], *(interval_text(said["figures"][key]) for key in SHOWN)]
         for name, said in metrics.items()
         if "figures" in said
     ]
     return table(("what", "data", "split", "n", *SHOWN.values()), rows)
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
 
 
 def _baselines(manifest: dict[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from genomics.labs import commands as of_labs
 from genomics.sources.commands import add_arguments as add_fetch
 from genomics.sources.commands import fetch
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
+from ml.calibration import interval_text
 from ml.findings import Finding, InputRejected
 
 BUNDLES = ("expression", "labs")
@@ -123,7 +124,7 @@ def show_metrics(metrics: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(without_nan(metrics), ensure_ascii=False, allow_nan=False))
         return
     for name, figure in metrics["figures"].items():
-        print(f"{name}\t{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})")
+        print(f"{name}\t{interval_text(figure)}")
     print(f"n\t{metrics['n']}, withheld {metrics['withheld']}, unlabelled {metrics['unlabelled']}")
     print(metrics["note"])
 

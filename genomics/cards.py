@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ml.calibration import interval_text
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -72,7 +74,7 @@ def _figure(metrics: dict[str, Any]) -> str:
         return _plain({k: v for k, v in metrics.items() if k not in ("n", "data", "split")})
     figures = metrics["figures"]
     shown = ("accuracy", "balanced_accuracy", "auc_macro", "log_loss", "ece")
-    return ", ".join(f"{k} {figures[k]['value']:.3f} ({figures[k]['low']:.3f}–{figures[k]['high']:.3f})" for k in shown)
+    return ", ".join(f"{k} {interval_text(figures[k])}" for k in shown)
 
 
 def _plain(said: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ml import datasets, field_cells, fit, site_threshold, smear_cell, smear_field, train_cell, train_field
 from ml.blast_evaluation import evaluate_blasts
 from ml.bundle import Bundle, BundleError, find_bundle, load_bundle
+from ml.calibration import interval_text
 from ml.evaluation import evaluate
 from ml.findings import InputRejected
 from ml.images import read_image
@@ -150,7 +151,7 @@ def show_metrics(metrics: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(metrics, ensure_ascii=False))
         return
     for name, figure in metrics["figures"].items():
-        print(f"{name}\t{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})")
+        print(f"{name}\t{interval_text(figure)}")
     print(metrics["note"])
 
 
@@ -165,10 +166,8 @@ def train(said: argparse.Namespace) -> int:
 
 def score(said: argparse.Namespace, bundle: Bundle) -> int:
     """Of the bundle's own labels or, with a layout, of leukaemic against normal."""
-    if said.layout:
-        show_metrics(evaluate_blasts(bundle, datasets.load(said.layout, said.data)), as_json=said.json)
-    else:
-        show_metrics(evaluate(bundle, said.data), as_json=said.json)
+    public = datasets.load(said.layout, said.data) if said.layout else None
+    show_metrics(evaluate_blasts(bundle, public) if public else evaluate(bundle, said.data), as_json=said.json)
     return 0
 
 

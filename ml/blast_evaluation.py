@@ -11,10 +11,10 @@ from sklearn.metrics import balanced_accuracy_score
 from tqdm import tqdm
 
 from ml.calibration import metrics_report
+from ml.evaluation import read_paths
 from ml.field_cells import read_cells
 from ml.findings import InputRejected
 from ml.site_threshold import LEAST_CELLS, blast_probability, home_of, learn, log_odds
-from ml.smear import load_model, read_images
 from ml.smear_cell import BLAST_OR_PROMYELOCYTE
 from ml.smear_data import first_frame
 
@@ -38,7 +38,6 @@ LEUKAEMIC = {
 OF_FIELDS = ("all-idb1", "four-class-all", "bccd")  # layouts of whole fields; the others are of single cells
 LABELS = ("normal", "leukaemic")
 KNOWN_NORMAL, DRAWS = 30, 200
-CHUNK = 32
 NOTE = (
     "Home: the threshold that the bundle brings. Site: one learned from 30 normal cells of the set itself, which are "
     "then not asked; mean and middle 95 % of 200 draws."
@@ -63,16 +62,15 @@ def evaluate_blasts(bundle: Bundle, images: ImageSet) -> dict[str, Any]:
     threshold = home["of_field" if of_fields else "threshold"]
     said = {"bundle": bundle.reference, "data": images.name, "threshold": threshold, "note": NOTE}
     said |= _at(threshold, p[seen], truth[seen], images.groups[seen]) | {"without_cells": int((~seen).sum())}
-    return said if of_fields else said | _with_site(p[seen], truth[seen], home)
+    normal = int((~truth[seen]).sum())
+    if of_fields or normal < KNOWN_NORMAL + LEAST_CELLS or not truth.any():
+        return said
+    return said | {"site_balanced_accuracy": at_site(p[seen], truth[seen], home)}
 
 
 def _of_cells(images: ImageSet, bundle: Bundle) -> Floats:
     """P(blast) of the cell in the middle of each image."""
-    model, p = load_model(bundle), []
-    for start in tqdm(range(0, len(images.paths), CHUNK), disable=None, leave=False):
-        batch = [(str(path), first_frame(path)) for path in images.paths[start : start + CHUNK]]
-        p += [blast_probability(reading.probabilities) for reading in read_images(batch, model)]
-    return np.array(p)
+    return np.array([blast_probability(reading.probabilities) for reading in read_paths(bundle, images.paths)])
 
 
 def _of_fields(images: ImageSet, bundle: Bundle) -> Floats:
@@ -90,13 +88,14 @@ def _at(threshold: float, p: Floats, truth: Flags, groups: npt.NDArray[Any]) -> 
     return metrics_report(np.column_stack([1 - moved, moved]), truth.astype(np.int64), LABELS, groups)
 
 
-def _with_site(p: Floats, truth: Flags, home: Mapping[str, float]) -> dict[str, Any]:
+def at_site(p: Floats, truth: Flags, home: Mapping[str, float]) -> dict[str, float]:
+    """Balanced accuracy of cells' P(blast) (n,) after the site's threshold was learned from KNOWN_NORMAL normal ones:
+    the mean and the middle 95 % over DRAWS draws of them, which are then not asked.
+    """
     normal, rng, said = np.flatnonzero(~truth), np.random.default_rng(0), []
-    if len(normal) < KNOWN_NORMAL + LEAST_CELLS or not truth.any():
-        return {}
     for _ in range(DRAWS):
         known = rng.choice(normal, KNOWN_NORMAL, replace=False)
         rest = np.setdiff1d(np.arange(len(p)), known)
         said.append(balanced_accuracy_score(truth[rest], p[rest] >= learn(list(p[known]), home)))
     low, high = np.percentile(said, [2.5, 97.5])
-    return {"site_balanced_accuracy": {"value": float(np.mean(said)), "low": float(low), "high": float(high)}}
+    return {"value": float(np.mean(said)), "low": float(low), "high": float(high)}

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ml.heads import Floats, Head, Labels
     from ml.networks import Trunk
 
-TURNS = 1
 CELLS = "Sidhom et al. 2021, discovery cohort"
 FIELDS = "Aria et al. 2021, mean over the cells found in a field"
 LABELS = ("other", "blast")
@@ -98,7 +97,7 @@ class BlastFigures:
         if not foreign:
             return []
         views = [seen for path in sorted(foreign.iterdir()) for seen in whole_cells(first_frame(path))]
-        blast = self._blast(apply_temperature(head.logits(embed(trunk, shown(views), turns=TURNS)), temperature))
+        blast = self._blast(apply_temperature(head.logits(embed(trunk, shown(views))), temperature))
         share = {cut: float((blast > cut).mean()) for cut in (0.5, self.threshold)}
         said = " and ".join(f"{value:.1%} above {cut:.2f}" for cut, value in share.items())
         whose = "Another laboratory without leukaemia (BCCD)"

@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -83,6 +83,20 @@ class Figure:
     high: float
 
 
+def resamples(groups: npt.NDArray[Any], rounds: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """``rounds`` times the rows of as many groups (n,) as there are, drawn with replacement: a bootstrap by group."""
+    rng = np.random.default_rng(seed)
+    _, of_row = np.unique(groups, return_inverse=True)
+    rows_of = [np.flatnonzero(of_row == g) for g in range(of_row.max() + 1)]
+    for _ in range(rounds):
+        yield np.concatenate([rows_of[g] for g in rng.integers(0, len(rows_of), len(rows_of))])
+
+
+def interval_text(figure: Mapping[str, float]) -> str:
+    """A figure with its interval, for people."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+
+
 def measure(
     p: Array, y: Labels, groups: npt.NDArray[Any] | None = None, rounds: int = 500, seed: int = 0
 ) -> dict[str, Figure]:
@@ -91,12 +105,8 @@ def measure(
     ``p`` (n, k) probabilities; ``y`` (n,) true class indices. Resampling whole groups keeps the interval honest where
     one patient gave many rows.
     """
-    rng = np.random.default_rng(seed)
-    _, of_row = np.unique(groups if groups is not None else np.arange(len(y)), return_inverse=True)
-    rows_of = [np.flatnonzero(of_row == g) for g in range(of_row.max() + 1)]
     draws: dict[str, list[float]] = {name: [] for name in FIGURES}
-    for _ in range(rounds):
-        rows = np.concatenate([rows_of[g] for g in rng.integers(0, len(rows_of), len(rows_of))])
+    for rows in resamples(np.arange(len(y)) if groups is None else groups, rounds, seed):
         for name, figure in FIGURES.items():
             draws[name].append(figure(p[rows], y[rows]))
     low_high = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in draws.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ml.calibration import interval_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -53,7 +55,7 @@ def _metrics(manifest: Mapping[str, Any]) -> list[str]:
     rows = []
     for name, said in manifest["metrics"].items():
         figures = [said["figures"][key] for key in SHOWN]
-        rows.append([name, said["n"], *(f"{f['value']:.3f} ({f['low']:.3f}–{f['high']:.3f})" for f in figures)])
+        rows.append([name, said["n"], *map(interval_text, figures)])
     note = "95 % intervals by bootstrap over groups; temperatures fitted on the other folds. Splits and data by name: "
     return [
         *table(("split", "n", *SHOWN), rows),

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from ml import smear_cell
 from ml.calibration import metrics_report
+from ml.datasets import FIELD_LABELS
 from ml.findings import InputRejected
 from ml.smear import load_model, read_images
-from ml.smear_data import FIELD_LABELS, first_frame, load_cells, load_fields
+from ml.smear_data import first_frame, load_cells, load_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ def evaluate(bundle: Bundle, data: Path) -> dict[str, Any]:
     return said | {"trained_on": trained_on, "note": NOTE} | how(bundle, data)
 
 
-def _read(bundle: Bundle, paths: Sequence[Path]) -> list[Reading]:
+def read_paths(bundle: Bundle, paths: Sequence[Path]) -> list[Reading]:
     model = load_model(bundle)
     step = 32
     readings: list[Reading] = []
@@ -58,7 +59,7 @@ def _common(readings: Sequence[Reading]) -> dict[str, Any]:
 
 def _evaluate_fields(bundle: Bundle, data: Path) -> dict[str, Any]:
     fields = load_fields(data)
-    readings, names = _read(bundle, fields.paths), load_model(bundle).image_labels
+    readings, names = read_paths(bundle, fields.paths), load_model(bundle).image_labels
     y = np.array([_index(FIELD_LABELS[k], names, str(path)) for k, path in zip(fields.y, fields.paths, strict=True)])
     return metrics_report(_table(readings), y, names) | _common(readings)
 
@@ -66,7 +67,7 @@ def _evaluate_fields(bundle: Bundle, data: Path) -> dict[str, Any]:
 def _evaluate_cells(bundle: Bundle, data: Path) -> dict[str, Any]:
     cells = load_cells(data)
     model = load_model(bundle)
-    readings = _read(bundle, [Path(name) for name in cells.file])
+    readings = read_paths(bundle, [Path(name) for name in cells.file])
     names, diagnoses = model.image_labels, model.labels_of["case"]
     y = np.array([_index(name, names, f"cells.csv, row {k + 2}") for k, name in enumerate(cells.cell_class)])
     p = _table(readings)

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ml import augment, synthetic
 from ml.findings import InputRejected
 from ml.networks import to_tensor
+from ml.smear import without_scale_bar
 from ml.smear_data import first_frame
 from ml.stain import normaliser, reference
-from ml.training import bar, cached
+from ml.training import bar, cached, colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Rgb = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-TREES = 300  # of a baseline
 REFERENCES = 2  # drawn fields of each kind, for the reference of a stain
 CORNER = (24, 48)  # rows and columns of the scale bar, of an image of 224 × 224
 
@@ -51,27 +50,17 @@ def square(image: Rgb, config: FitConfig) -> Rgb:
 
     The aspect is not kept, as the smear bundles do not keep it.
     """
-    side, corner = config.side, round(config.side * config.masked_corner)
-    out = np.array(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
-    masked = slice(side - corner, side)
-    out[masked, masked] = out[:corner, :corner]  # so that a scale bar does not count as stain either
-    if config.stain != "none":
-        out = normaliser_of(config.stain)(out)
-    out[masked, masked] = 255
-    return out
+    out = np.array(Image.fromarray(image).resize((config.side, config.side), Image.Resampling.BILINEAR))
+    return without_scale_bar(out, config.masked_corner, normaliser_of(config.stain))
 
 
 @cache
 def normaliser_of(method: str) -> Callable[[Rgb], Rgb]:
     """With the stain of drawn smears as its reference, so that no fold's reference has seen another fold."""
+    if method == "none":
+        return np.copy
     drawn = [synthetic.draw_field(kind, seed) for kind in synthetic.FIELDS for seed in range(REFERENCES)]
     return normaliser(reference(method, drawn))
-
-
-def colours_of(image: Rgb) -> Floats:
-    """Mean and standard deviation of each channel, (6,)."""
-    flat = image.reshape(-1, 3) / 255
-    return np.concatenate([flat.mean(axis=0), flat.std(axis=0)])
 
 
 def corner_of(image: Rgb) -> npt.NDArray[np.uint8]:
@@ -188,11 +177,3 @@ def views(images: Rgb, units: Rows, generator: torch.Generator | None = None) ->
     if generator is not None:
         x = augment.random_view(x, generator)
     return x if units.shape[1] == 1 else x.reshape(*units.shape, *x.shape[1:])
-
-
-def forest_p(x: npt.NDArray[Any], y: Rows, learn: Rows, held: Rows, classes: int, seed: int) -> Floats:
-    """Probabilities (held, classes) of a random forest: the baselines that see only colours, or only the corner."""
-    forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=1).fit(x[learn], y[learn])
-    p = np.zeros((len(held), classes))
-    p[:, forest.classes_] = forest.predict_proba(x[held])
-    return p

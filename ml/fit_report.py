@@ -15,10 +15,12 @@ from ml.calibration import (
     brier_score,
     expected_calibration_error,
     fit_temperature,
+    interval_text,
     log_loss,
     metrics_report,
+    resamples,
 )
-from ml.fit_data import forest_p
+from ml.training import forest_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,12 +104,7 @@ def macro_specificity(p: Floats, y: Rows) -> float:
 
 def specificity(p: Floats, y: Rows, groups: npt.NDArray[Any], seed: int = 0) -> dict[str, float]:
     """Macro specificity with its 95 % percentile bootstrap over ``groups``."""
-    rng = np.random.default_rng(seed)
-    rows_of = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    draws = []
-    for _ in range(ROUNDS):
-        rows = np.concatenate([rows_of[g] for g in rng.integers(0, len(rows_of), len(rows_of))])
-        draws.append(macro_specificity(p[rows], y[rows]))
+    draws = [macro_specificity(p[rows], y[rows]) for rows in resamples(groups, ROUNDS, seed)]
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return {"value": macro_specificity(p, y), "low": float(low), "high": float(high)}
 
@@ -158,14 +155,8 @@ def summary(said: dict[str, Any]) -> list[str]:
     """Lines for a person: the network's figures, and the baselines' beside them."""
     lines = [f"{said['network']}, {said['split']} split, {said['n']} held-out images ({said['trained']['weights']})"]
     shown = ("accuracy", "sensitivity_macro", "specificity_macro", "f1_macro", "auc_macro", "ece", "brier")
-    lines += [f"{name}\t{_interval(said['figures'][name])}" for name in shown]
+    lines += [f"{name}\t{interval_text(said['figures'][name])}" for name in shown]
     for name, report in said["baselines"].items():
-        figures = report["figures"]
-        lines.append(
-            f"beside it, {name}: accuracy {_interval(figures['accuracy'])}, macro F1 {figures['f1_macro']['value']:.3f}"
-        )
+        accuracy, f1 = (report["figures"][key] for key in ("accuracy", "f1_macro"))
+        lines.append(f"beside it, {name}: accuracy {interval_text(accuracy)}, macro F1 {f1['value']:.3f}")
     return lines
-
-
-def _interval(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ml.calibration import measure
+from ml.calibration import interval_text, measure
 from ml.diagnosis_tree import load_tree
 from ml.fusion import fuse
 from ml.virtual_patients import patients_of
@@ -235,7 +235,7 @@ def card(manifest: Mapping[str, Any]) -> str:
 
 def _row(name: str, said: Mapping[str, Any]) -> str:
     def figure(of: Mapping[str, Any] | None) -> str:
-        return f"{of['value']:.3f} ({of['low']:.3f}–{of['high']:.3f})" if of else "–"
+        return interval_text(of) if of else "–"
 
     fusion = said["fusion"]
     lineage = said.get("figures", {})

@@ -113,12 +113,20 @@ def whole_field(image: Rgb, preprocessing: dict[str, Any]) -> tuple[Rgb, bool]:
     side = int(preprocessing["side"])
     how = cv2.INTER_AREA if min(image.shape[:2]) > side else cv2.INTER_LINEAR
     square = np.asarray(cv2.resize(image, (side, side), interpolation=how), dtype=np.uint8)
-    corner = round(side * float(preprocessing["masked_corner"]))
+    normalise = normaliser(preprocessing.get("stain_reference"))
+    return without_scale_bar(square, float(preprocessing["masked_corner"]), normalise), True
+
+
+def without_scale_bar(square: Rgb, share: float, normalise: Callable[[Rgb], Rgb]) -> Rgb:
+    """``square`` (side, side, 3) normalised, its lower right corner of that ``share`` white; a scale bar there does not
+    count as stain either. Changes ``square``.
+    """
+    side, corner = len(square), round(len(square) * share)
     masked = slice(side - corner, side)
-    square[masked, masked] = square[:corner, :corner]  # so that a scale bar does not count as stain either
-    square = normaliser(preprocessing.get("stain_reference"))(square)
+    square[masked, masked] = square[:corner, :corner]
+    square = normalise(square)
     square[masked, masked] = 255
-    return square, True
+    return square
 
 
 def one_cell(image: Rgb, preprocessing: dict[str, Any]) -> tuple[Rgb, bool]:

@@ -9,26 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml.datasets.cells import COLUMNS
+from ml.datasets.four_class import BLOCK, FIELD_LABELS, FOLDERS
 from ml.findings import InputRejected
 from ml.images import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FIELD_FOLDERS = {
-    "benign": "haematogones",
-    "haematogones": "haematogones",
-    "early": "Early Pre-B",
-    "early pre-b": "Early Pre-B",
-    "pre": "Pre-B",
-    "pre-b": "Pre-B",
-    "pro": "Pro-B",
-    "pro-b": "Pro-B",
-}
-FIELD_LABELS = ("haematogones", "Early Pre-B", "Pre-B", "Pro-B")
-CELL_COLUMNS = ("file", "patient", "diagnosis", "cell_class")
 SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".dcm"}
-BLOCK = 36  # neighbouring fields that count as one unknown patient: 3,216 fields of 89 patients
 
 
 @dataclass(frozen=True)
@@ -44,10 +33,10 @@ class Fields:
 
 
 def load_fields(folder: Path) -> Fields:
-    """Every image in the class folders of ``folder``, whose names, in either case, are those of FIELD_FOLDERS."""
+    """Every image in the class folders of ``folder``, whose names, in either case, are those of FOLDERS."""
     found: dict[str, list[Path]] = {}
     for sub in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else ():
-        label = FIELD_FOLDERS.get(sub.name.lower().replace("_", " ")) or FIELD_FOLDERS.get(sub.name.lower())
+        label = FOLDERS.get(sub.name.lower().replace("_", " ")) or FOLDERS.get(sub.name.lower())
         if label:
             found.setdefault(label, []).extend(sorted(p for p in sub.iterdir() if p.suffix.lower() in SUFFIXES))
     if not any(found.values()):
@@ -70,20 +59,20 @@ def _fields(found: dict[str, list[Path]]) -> Fields:
 
 
 def load_cells(folder: Path) -> pd.DataFrame:
-    """``cells.csv`` of ``folder`` with the columns of CELL_COLUMNS, ``file`` made absolute; one row a cell."""
+    """``cells.csv`` of ``folder`` with the columns of COLUMNS, ``file`` made absolute; one row a cell."""
     table = folder / "cells.csv"
     if not table.is_file():
         raise InputRejected(
             "missing_file", place=str(table), problem="The table is missing.", remedy="Name the folder that holds it."
         )
     cells = pd.read_csv(table, dtype=str, keep_default_na=False)
-    absent = [c for c in CELL_COLUMNS if c not in cells.columns]
+    absent = [c for c in COLUMNS if c not in cells.columns]
     if absent:
         raise InputRejected(
             "missing_column",
             place=f"{table}, first row",
             problem=f"The columns {', '.join(absent)} are missing.",
-            remedy=f"The columns are {', '.join(CELL_COLUMNS)}.",
+            remedy=f"The columns are {', '.join(COLUMNS)}.",
         )
     return cells.assign(file=[str(folder / name) for name in cells.file])
 

@@ -123,10 +123,8 @@ def train(
         in_scope = [weights_of_cells.in_scope[rows].mean() for rows in cases.rows]
         training.write_oof(oof, table | {"in_scope": in_scope}, p_cases["attention"].p, CASE_LABELS)
     learned, head = training.tuned(trunk, examples, np.arange(len(both)), RECIPE, seed, cache)
-    projection, near = (
-        fit_projection(frozen, COMPONENTS, seed),
-        training.nearness(np.concatenate([frozen, frozen_weak]), seed),
-    )
+    projection = fit_projection(frozen, COMPONENTS, seed)
+    near = training.nearness(np.concatenate([frozen, frozen_weak]), seed)
     case_z = cases.pool(projection.apply(frozen), weights_of_cells)
     checks = training.Checks(paths, measured, strangers, PREPROCESSING, seed)
     blasts = BlastFigures(p, y, names, cells.patient.to_numpy(), weak, apply_temperature(held_weak, temperature))

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from ml import augment, training
 from ml.calibration import fit_temperature
+from ml.datasets import FIELD_LABELS
 from ml.diagnosis_tree import load_tree
 from ml.finetune import Examples, Recipe, balanced
 from ml.heads import fit_scope
 from ml.networks import embed, load_trunk, to_tensor
 from ml.smear import whole_field
-from ml.smear_data import FIELD_LABELS, Fields, load_fields
+from ml.smear_data import Fields, load_fields
 from ml.stain import normaliser
 from ml.training import FOLDS, Strangers, scored
 
@@ -94,7 +95,7 @@ def train(
     fields, trunk = load_fields(data), load_trunk(weights)
     pictures, measured = training.gather(fields.paths, PREPROCESSING, seen, cache)
     y, folds = fields.y, folds_of(fields, seed)
-    examples = Examples(pictures, np.eye(len(FIELD_LABELS), dtype=bool)[y], np.full(len(y), 0.02), balanced(y, 1.0))
+    examples = examples_of(pictures, y)
     frozen = embed(trunk, pictures, turns=TURNS)
     held = {name: held_out((trunk, frozen), examples, fold, seed, cache) for name, fold in folds.items()}
     p = {name: training.calibrated(held[name].logits, y, fold) for name, fold in folds.items()}
@@ -129,6 +130,11 @@ def train(
         "limits": LIMITS,
     }
     return training.seal("smear-field", out, (learned, trunk), (near, None), {"image": head}, manifest, seed, started)
+
+
+def examples_of(pictures: Rgb, y: Labels) -> Examples:
+    """All classes drawn equally often."""
+    return Examples(pictures, np.eye(len(FIELD_LABELS), dtype=bool)[y], np.full(len(y), 0.02), balanced(y, 1.0))
 
 
 def held_out(

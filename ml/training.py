@@ -41,6 +41,7 @@ Features = npt.NDArray[np.float32]
 
 COMPONENTS, NEAR_COMPONENTS = 256, 64
 FOLDS = 5
+TREES = 300  # of a baseline
 SCOPE_METHOD = (
     "Squared Mahalanobis distance of the features of ImageNet's trunk (its middle block, which looks at texture) to "
     "the training images (probabilistic PCA), 0 where the quality gate blocks or no nucleus is found, mapped so that "
@@ -62,11 +63,16 @@ def read_all(paths: Sequence[Path], see: Callable[[Rgb], Rgb], view: str) -> tup
         for path in paths:
             image = first_frame(path)
             pictures.append(see(image))
-            flat = image.reshape(-1, 3) / 255
-            colour = {f"colour{k}": v for k, v in enumerate([*flat.mean(axis=0), *flat.std(axis=0)])}
+            colour = {f"colour{k}": v for k, v in enumerate(colours_of(image))}
             rows.append(measured(image, view)[0] | colour)
             progress.update()
     return np.stack(pictures), pd.DataFrame(rows)
+
+
+def colours_of(image: Rgb) -> Floats:
+    """Mean and standard deviation of each channel, (6,), 0–1."""
+    flat = image.reshape(-1, 3) / 255
+    return np.concatenate([flat.mean(axis=0), flat.std(axis=0)])
 
 
 def cached(folder: Path | None, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -172,8 +178,15 @@ def colour_baseline(colours: Floats, y: Labels, fold: Labels, classes: int, seed
     """Out-of-fold probabilities of a random forest that sees six numbers an image: the channels' mean and spread."""
     p = np.zeros((len(y), classes))
     for k in np.unique(fold):
-        forest = RandomForestClassifier(300, random_state=seed, n_jobs=2).fit(colours[fold != k], y[fold != k])
-        p[np.ix_(fold == k, forest.classes_)] = forest.predict_proba(colours[fold == k])
+        p[fold == k] = forest_p(colours, y, np.flatnonzero(fold != k), np.flatnonzero(fold == k), classes, seed)
+    return p
+
+
+def forest_p(x: npt.NDArray[Any], y: Labels, learn: Labels, held: Labels, classes: int, seed: int) -> Floats:
+    """Probabilities (held, classes) of a random forest: the baselines that see only colours, or only the corner."""
+    forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=1).fit(x[learn], y[learn])
+    p = np.zeros((len(held), classes))
+    p[:, forest.classes_] = forest.predict_proba(x[held])
     return p
 
 

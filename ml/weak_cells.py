@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ml.cell_view import SIDE_OF_VIEWS, View, cells_of, cut_off
-from ml.smear_data import FIELD_LABELS, first_frame, load_fields
+from ml.datasets import FIELD_LABELS
+from ml.smear_data import first_frame, load_fields
 from ml.training import FOLDS, bar, cached
 from ml.white_cells import Rgb, find_cells
 

@@ -14,7 +14,7 @@ from genomics.evaluation import read_truths
 from genomics.labs.features import CLASSES
 from genomics.labs.site import NAME, UNCHANGED, VERSION, Site, learn
 from ml.bundle import Bundle, seal_bundle
-from ml.calibration import log_loss, metrics_report
+from ml.calibration import interval_text, log_loss, metrics_report
 from ml.findings import InputRejected
 from ml.pictures import reliability_png
 
@@ -175,8 +175,6 @@ def card(manifest: dict[str, Any]) -> str:
     ]
     for name, said in manifest["metrics"].items():
         figures = [said["figures"][key] for key in SHOWN]
-        lines.append(
-            f"| {name} | " + " | ".join(f"{f['value']:.3f} ({f['low']:.3f}–{f['high']:.3f})" for f in figures) + " |"
-        )
+        lines.append(f"| {name} | " + " | ".join(map(interval_text, figures)) + " |")
     lines += ["", "Reliability: before.png and after.png.", "", *(f"- {limit}" for limit in manifest["limits"])]
     return "\n".join(lines) + "\n"

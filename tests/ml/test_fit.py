@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench import papers
-from ml import calibration, datasets, fit_data, fit_loop, fit_report, synthetic
+from ml import calibration, datasets, fit_loop, fit_report, synthetic, training
 from ml.__main__ import main
 from ml.findings import InputRejected
 from ml.fit import FOLDS, Job, fit, folds_of
@@ -40,7 +40,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(calibration, "measure", partial(calibration.measure, rounds=10))
         patched.setattr(fit_report, "ROUNDS", 10)
-        patched.setattr(fit_data, "TREES", 10)
+        patched.setattr(training, "TREES", 10)
         yield
 
 
@@ -295,10 +295,10 @@ def test_what_cannot_be_trained_exits_with_two_and_a_sentence(data, tmp_path, ca
 QUICK = """
 import sys
 from functools import partial
-from ml import calibration, fit_data, fit_report
+from ml import calibration, fit_report, training
 from ml.__main__ import main
 calibration.measure = partial(calibration.measure, rounds=10)
-fit_report.ROUNDS = fit_data.TREES = 10
+fit_report.ROUNDS = training.TREES = 10
 raise SystemExit(main(sys.argv[1:]))
 """
 

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 
 from ml.bundle import find_bundle, load_bundle
+from ml.datasets import FIELD_LABELS
 from ml.smear import load_model, read_images
 from ml.smear_cell import finding_of
-from ml.smear_data import FIELD_LABELS, first_frame, load_cells, load_fields
+from ml.smear_data import first_frame, load_cells, load_fields
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the training images are not on this machine")

@@ -19,13 +19,14 @@ from ml import synthetic, train_cell, train_field, training
 from ml.__main__ import main
 from ml.blast_figures import BlastFigures
 from ml.bundle import load_bundle
+from ml.datasets import FIELD_LABELS
 from ml.evaluation import evaluate
 from ml.findings import InputRejected
 from ml.finetune import Examples, Recipe, balanced, fit, partial_loss, total_loss
 from ml.heads import Projection, fit_linear, fit_projection, fit_scope, load_arrays, save_arrays
 from ml.networks import embed, folded, load_trunk
 from ml.smear_cell import BLAST_OR_PROMYELOCYTE
-from ml.smear_data import FIELD_LABELS, load_cells, load_fields
+from ml.smear_data import load_cells, load_fields
 from ml.weak_cells import WeakCells
 
 FOLDERS = {"Benign": "haematogones", "Early": "Early Pre-B", "Pre": "Pre-B", "Pro": "Pro-B"}
