@@ -22,6 +22,12 @@ def sites_where(user, act):
     return Site.objects.filter(memberships__in=Membership.objects.filter(user=user.pk, role__in=roles))
 
 
+def acts_of(user):
+    """Every act that ``user`` may do at some site: what a menu asks."""
+    roles = Membership.objects.filter(user=user.pk).values_list("role", flat=True) if user.is_active else ()
+    return set().union(*(ACTS_OF_ROLE.get(role, set()) for role in roles))
+
+
 def may(user, act, site=None):
     """Whether ``user`` may do ``act`` at ``site``, or at any site where none is named."""
     sites = sites_where(user, act)

@@ -1,12 +1,13 @@
 from django.urls import path
 
-from clinic.portal.views import case, files, oversight, report, session, worklist
+from clinic.portal.views import appearance, case, files, oversight, report, session, worklist
 
 app_name = "portal"
 urlpatterns = [
     path("", worklist.home, name="home"),
     path("login/", session.Login.as_view(), name="login"),
     path("logout/", session.Logout.as_view(), name="logout"),
+    path("appearance/", appearance.theme, name="theme"),
     path("worklist/", worklist.worklist, name="worklist"),
     path("worklist/pulse/", worklist.worklist_pulse, name="worklist_pulse"),
     path("cases/new/", case.new_case, name="new_case"),

@@ -1,0 +1,29 @@
+"""The one list of what stands in the bar, in this order. A page of its own is one line here."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """``act``: who may do it somewhere sees the entry; none: everybody. ``covers``: views that belong to it."""
+
+    view: str
+    text: str
+    act: str = ""
+    covers: tuple[str, ...] = ()
+
+
+NAVIGATION = (
+    Entry("portal:worklist", "Worklist", "case.view", covers=("portal:case", "portal:report")),
+    Entry("portal:new_case", "New case", "case.create"),
+    Entry("portal:models", "Models"),
+    Entry("portal:audit", "Audit", "audit.view"),
+)
+
+
+def entries_for(acts, view_name):
+    """What someone who may do ``acts`` sees, and how the entry stands to the open page: itself, its section or not."""
+    return [
+        (entry, "page" if entry.view == view_name else "true" if view_name in entry.covers else "")
+        for entry in NAVIGATION
+        if not entry.act or entry.act in acts
+    ]
