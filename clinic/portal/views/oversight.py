@@ -26,7 +26,9 @@ def audit(request):
     if (before := request.GET.get("before", "")).isdecimal():
         events = events.filter(seq__lt=int(before))
     rows = list(events.order_by("-seq")[: PAGE + 1])
-    note(request, Action.AUDIT_READ, detail={"filter": wanted, "before": before, "events": len(rows[:PAGE])})
+    named = sorted({row.patient_id for row in rows[:PAGE]} - {""})
+    said = {"filter": wanted, "before": before, "events": len(rows[:PAGE]), "patients": named}
+    note(request, Action.AUDIT_READ, detail=said)
     query = request.GET.copy()
     query["before"] = str(rows[PAGE - 1].seq) if len(rows) > PAGE else ""
     page = {

@@ -1,0 +1,43 @@
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from tests.factories import PASSWORD
+from tests.security.audited.lines import acts, plain, shows
+
+LINES = {
+    "portal:home": plain("only leads on"),
+    "portal:login": [
+        plain("an empty form"),
+        acts(
+            "login",
+            format="multipart",
+            body=lambda world: {"username": world["clinician"].username, "password": PASSWORD},
+            by="nobody",
+        ),
+    ],
+    "portal:logout": acts("logout"),
+    "portal:worklist": shows("case.search"),
+    "portal:worklist_pulse": plain("whether the list has changed, no more"),
+    "portal:new_case": [
+        shows("patient.search", query={"q": "quill"}),
+        acts("case.create", query=lambda w: {"patient": w["patient"].pk}, body={"title": "Again"}, format="multipart"),
+    ],
+    "portal:case": shows("case.read", "case"),
+    "portal:case_pulse": plain("how far the work is; names nobody", "case"),
+    "portal:upload": acts(
+        "item.receive",
+        "case",
+        format="multipart",
+        body=lambda _: {"file": SimpleUploadedFile("note.txt", b"Fever."), "kind": "history"},
+    ),
+    "portal:analyse": acts("analysis.request", "ready"),
+    "portal:draft": acts("report.draft", "unreported"),
+    "portal:cancel": acts("analysis.cancel", "live"),
+    "portal:report": shows("report.read", "report"),
+    "portal:sign": acts("report.sign", "report", format="multipart", body={"password": PASSWORD, "decision": "agree"}),
+    "portal:amend": acts("report.amend", "signed", format="multipart", body={"reason": "The karyotype has arrived."}),
+    "portal:item_file": shows("item.download", "item"),
+    "portal:item_frame": shows("item.read", "image", 0),
+    "portal:artefact": shows("artefact.read", "artefact"),
+    "portal:audit": shows("audit.read", by="auditor"),
+    "portal:models": plain("models are no patients"),
+}

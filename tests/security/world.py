@@ -1,0 +1,102 @@
+"""Objects of one site for the audit crawl. Whatever in them is a patient's holds the word ``quillfeather``."""
+
+import io
+import zipfile
+
+from pypdf import PdfReader
+
+from clinic.cases import files
+from clinic.cases.models import AnalysisStatus
+from clinic.cases.reports import draft_report, sign
+from ml.fusion import fuse
+from tests.factories import (
+    PASSWORD,
+    AnalysisFactory,
+    ArtefactFactory,
+    AssessmentFactory,
+    BundleFactory,
+    CaseFactory,
+    FindingFactory,
+    ItemFactory,
+    PatientFactory,
+)
+from tests.ml.test_fusion import BUNDLE
+from tests.portal_cases import finding, png
+
+CANARIES = (b"quillfeather", b"1931-11-23")
+OPAQUE = ("image/", "application/octet-stream", "application/dicom", "multipart/related", "video/")
+
+
+def made(site, clinician):
+    """Name → object. Add what a new endpoint needs; its content must hold the word."""
+    for name in ("labs", "fusion"):
+        BundleFactory(name=name)
+    patient = PatientFactory(site=site, name="Quillfeather Test", mrn="QUILLFEATHER-1", birth_date="1931-11-23")
+    case = _case(patient)
+    item = ItemFactory(case=case, filename="quillfeather.csv", content=b"hb_g_l,name\n80,quillfeather\n")
+    image = ItemFactory(case=case, kind="smear_field", filename="quillfeather.png", content=png(77) + b"quillfeather")
+    folder = files.canonical_dir(image)
+    folder.mkdir(parents=True)
+    (folder / "frame-0000.png").write_bytes(png(78))
+    assessment = _assessed(case)
+    analysis = assessment.analysis
+    signed = draft_report(assessment=_assessed(_case(patient, item=True)), by=clinician)
+    sign(report=signed, by=clinician, password=PASSWORD, decision="agree")
+    ready, failed = _case(patient, item=True), _case(patient, item=True)
+    failed_analysis = AnalysisFactory(
+        case=failed, status="failed", failure_code="internal_error", failure_message="On quillfeather.csv"
+    )
+    live = AnalysisFactory(case=failed, status=AnalysisStatus.QUEUED, finished_at=None)
+    return {
+        "site": site,
+        "clinician": clinician,
+        "patient": patient,
+        "case": case,
+        "item": item,
+        "image": image,
+        "analysis": analysis,
+        "assessment": assessment,
+        "artefact": ArtefactFactory(finding=analysis.findings.get()),
+        "report": draft_report(assessment=assessment, by=clinician),
+        "signed": signed,
+        "ready": ready,
+        "failed": failed,
+        "failed_analysis": failed_analysis,
+        "live": live,
+        "unreported": _assessed(_case(patient, item=True)).analysis.case,
+    }
+
+
+def _case(patient, *, item=False):
+    case = CaseFactory(patient=patient, title="Quillfeather's blasts", history="Quillfeather has a fever.")
+    if item:
+        ItemFactory(case=case, filename="quillfeather.csv")
+    return case
+
+
+def _assessed(case):
+    said = finding("labs", "ALL", reasons=("quillfeather.csv: read.",))
+    analysis = AnalysisFactory(case=case)
+    FindingFactory(analysis=analysis, bundle_sha256=said.bundle_sha256, body=said.as_dict())
+    body = fuse([said], BUNDLE).as_dict()
+    body["reasons"] = [*body["reasons"], {"code": "told", "message": "As quillfeather.csv says."}]
+    return AssessmentFactory(analysis=analysis, body=body)
+
+
+def shows_patient(response):
+    """Whether an answer holds anything of a patient: the word, also inside PDF and ZIP; or pixels and plain bytes."""
+    if response.status_code >= 300:
+        return False
+    kind, content = response.headers.get("Content-Type", ""), response.getvalue()
+    if kind.startswith(OPAQUE) and content:
+        return True
+    return any(canary in text.lower() for text in _texts(kind, content) for canary in CANARIES)
+
+
+def _texts(kind, content):
+    yield content
+    if kind.startswith("application/pdf"):
+        yield "".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages).encode()
+    if content.startswith(b"PK"):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        yield from (archive.read(name) for name in archive.namelist())
