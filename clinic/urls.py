@@ -1,6 +1,7 @@
 from django.db import connection
 from django.http import JsonResponse
 from django.urls import include, path
+from django.views.decorators.http import require_safe
 
 handler400 = "clinic.api.problems.bad_request"
 handler403 = "clinic.api.problems.permission_denied"
@@ -8,6 +9,7 @@ handler404 = "clinic.api.problems.page_not_found"
 handler500 = "clinic.api.problems.server_error"
 
 
+@require_safe
 def healthz(_request):
     """Up, and the database answers."""
     with connection.cursor() as cursor:

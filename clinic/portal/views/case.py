@@ -7,7 +7,7 @@ from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from clinic.audit.models import Action
 from clinic.cases import runs, services
@@ -22,6 +22,7 @@ from clinic.portal.reading import read_assessment
 FOUND = 20
 
 
+@require_http_methods(["GET", "POST"])
 @allowed("case.create")
 def new_case(request):
     """For a known patient (``?patient=``) or a new one; both at once or not at all."""

@@ -1,0 +1,50 @@
+"""The portal: pages and forms of a browser, which take no token. A form is posted without its fields."""
+
+from tests.security.matrix import LOGIN, answers, clinicians, everyone, overseers, staff
+
+TOKENS = False
+PAGE = staff(200, nobody=LOGIN, others=403)
+LIST = staff(200, nobody=LOGIN, others=403, elsewhere=200)
+FORM = staff(302, nobody=LOGIN, others=403)
+SIGNED = clinicians(400, nobody=LOGIN, others=403)
+
+ROWS = {
+    "GET portal:home": answers(*[302] * 9),
+    "GET portal:worklist": LIST,
+    "GET portal:worklist_pulse": staff(204, nobody=LOGIN, others=403, elsewhere=204),
+    "GET portal:new_case": LIST,
+    "POST portal:new_case": LIST,
+    "GET portal:case": PAGE,
+    "GET portal:case_pulse": staff(204, nobody=LOGIN, others=403),
+    "POST portal:upload": staff(400, nobody=LOGIN, others=403),
+    "POST portal:analyse": FORM,
+    "POST portal:draft": FORM,
+    "POST portal:cancel": FORM,
+    "GET portal:report": PAGE,
+    "POST portal:sign": SIGNED,
+    "POST portal:amend": SIGNED,
+    "GET portal:item_file": PAGE,
+    "GET portal:item_frame": PAGE,
+    "GET portal:artefact": PAGE,
+    "GET portal:audit": overseers(200, nobody=LOGIN),
+    "GET portal:models": everyone(200, nobody=LOGIN),
+    "GET /healthz": answers(*[200] * 9),
+}
+OBJECTS = {
+    "portal:case": lambda w: w.case,
+    "portal:case_pulse": lambda w: w.case,
+    "portal:upload": lambda w: w.ready_case,
+    "portal:analyse": lambda w: w.ready_case,
+    "portal:draft": lambda w: w.case,
+    "portal:cancel": lambda w: w.live_analysis,
+    "portal:report": lambda w: w.draft,
+    "portal:sign": lambda w: w.draft,
+    "portal:amend": lambda w: w.draft,
+    "portal:item_file": lambda w: w.image,
+    "portal:item_frame": lambda w: (w.image, 0),
+    "portal:artefact": lambda w: w.artefact,
+}
+ELSEWHERE = {
+    "portal:login": "tests/clinic/portal/test_access.py",
+    "portal:logout": "tests/clinic/portal/test_access.py",
+}
