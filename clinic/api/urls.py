@@ -27,6 +27,7 @@ urlpatterns = [
     path("reports/<uuid:pk>/sign", reports.SignReport.as_view(), name="sign"),
     path("reports/<uuid:pk>/amend", reports.AmendReport.as_view(), name="amend"),
     path("audit/events", oversight.Events.as_view(), name="events"),
+    path("audit/export", oversight.ExportEvents.as_view(), name="events_export"),
     path("audit/state", oversight.ChainState.as_view(), name="chain_state"),
     path("bundles", oversight.Bundles.as_view(), name="bundles"),
     path("diagnosis-tree", oversight.DiagnosisTree.as_view(), name="tree"),

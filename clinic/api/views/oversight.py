@@ -5,13 +5,18 @@ from dataclasses import asdict
 import django_filters
 from django.db import transaction
 from django.db.models import Q
+from django.http import StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from clinic.accounts.access import require, sites_where
 from clinic.api.base import ReadList
 from clinic.api.serializers import BundleOut, ChainStateOut, EventOut, TreeOut
+from clinic.audit.exports import FORMATS, export
 from clinic.audit.models import Action, AuditEvent
 from clinic.audit.services import chain_state, events_of, record
 from clinic.registry.models import ModelBundle
@@ -53,6 +58,28 @@ class Events(ReadList):
 
     def rows(self):
         return events_of(sites_where(self.request.user, self.act))
+
+
+class ExportEvents(APIView):
+    @extend_schema(
+        operation_id="events_export",
+        parameters=[
+            OpenApiParameter("as", str, enum=list(FORMATS), description="csv, ndjson (as hashed), or fhir."),
+            *(OpenApiParameter(name, str) for name in EventFilter.base_filters),
+        ],
+        responses={(200, "application/x-ndjson"): OpenApiTypes.STR},
+    )
+    def get(self, request):
+        """The events that the same filters list, as a file, oldest first. The export is an event, too."""
+        require(request.user, "audit.view")
+        asked = request.query_params.dict()
+        form = asked.pop("as", "ndjson")
+        chosen = EventFilter(request.query_params, queryset=events_of(sites_where(request.user, "audit.view")))
+        if not chosen.is_valid():
+            raise ValidationError(chosen.errors)
+        chunks, media_type, name = export(chosen.qs, form, by=request.user, asked=asked)
+        headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}
+        return StreamingHttpResponse(chunks, content_type=media_type, headers=headers)
 
 
 class ChainState(APIView):

@@ -48,6 +48,7 @@ LINES = {
     "api:sign": shows("report.sign", "report", method="post", body={"password": PASSWORD, "decision": "agree"}),
     "api:amend": shows("report.amend", "signed", method="post", body={"reason": "The karyotype has arrived."}),
     "api:events": acts("audit.read", method="get", by="auditor"),
+    "api:events_export": acts("audit.export", method="get", by="auditor", query={"as": "csv"}),
     "api:chain_state": acts("audit.read", method="get", by="auditor"),
     "api:bundles": plain("models are no patients"),
     "api:tree": plain("diagnoses, nobody's"),

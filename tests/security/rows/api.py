@@ -33,6 +33,7 @@ ROWS = {
     "POST api:sign": clinicians(201),
     "POST api:amend": clinicians(201),
     "GET api:events": overseers(200),
+    "GET api:events_export": overseers(200),
     "GET api:chain_state": overseers(200),
     "GET api:bundles": everyone(200),
     "GET api:tree": everyone(200),
