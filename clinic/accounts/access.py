@@ -19,7 +19,9 @@ def sites_where(user, act):
     roles = [role for role, acts in ACTS_OF_ROLE.items() if act in acts]
     if not user.is_active:
         return Site.objects.none()
-    return Site.objects.filter(memberships__in=Membership.objects.filter(user=user.pk, role__in=roles))
+    sites = Site.objects.filter(memberships__in=Membership.objects.filter(user=user.pk, role__in=roles))
+    token = getattr(user, "token", None)  # of this request; it may do no more than its scopes and site say
+    return token.narrow(sites, act) if token else sites
 
 
 def acts_of(user):

@@ -4,13 +4,13 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from knox.models import get_token_model
 
 from clinic.accounts.access import require
 from clinic.accounts.models import Membership, Role, Site, User
 from clinic.audit.models import Action, Outcome
 from clinic.audit.services import record
 from clinic.errors import Conflict, Denied, InvalidInput, LoginFailed
+from clinic.tokens.services import issue_for_login
 
 
 @transaction.atomic
@@ -68,10 +68,7 @@ def issue_token(*, request, username, password):
     if user is None:
         record_failed_login(username=username)
         raise LoginFailed("login_failed", "Name or password is wrong.", "Try again, or ask your administrator.")
-    with transaction.atomic():
-        row, token = get_token_model().objects.create(user=user)
-        record(Action.TOKEN_CREATE, by=user, detail={"token": row.token_key})
-    return token, user
+    return issue_for_login(user=user)[1], user
 
 
 @transaction.atomic
@@ -79,9 +76,3 @@ def record_failed_login(*, username):
     """One who is known is named as the object, never as the actor: nobody was logged in."""
     known = User.objects.filter(username=username).first()
     record(Action.LOGIN_FAILED, obj=known, outcome=Outcome.FAILURE, detail={"username": username[:150]})
-
-
-@transaction.atomic
-def revoke_token(*, token, by):
-    record(Action.TOKEN_REVOKE, by=by, detail={"token": token.token_key})
-    token.delete()

@@ -86,8 +86,9 @@ def _actor(user):
         return {"id": "", "name": "system"}
     if not user.pk:
         return {"id": "", "name": "anonymous"}
-    full_name = user.get_full_name()
-    return {"id": str(user.pk), "name": f"{full_name} ({user.username})"[:200] if full_name else user.username}
+    full_name, token = user.get_full_name(), getattr(user, "token", None)
+    name = f"{full_name} ({user.username})"[:200] if full_name else user.username
+    return {"id": str(user.pk), "name": name} | ({"token": token.prefix} if token else {})
 
 
 def _whereabouts(obj, case, patient, site):

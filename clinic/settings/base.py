@@ -1,6 +1,5 @@
 """What every run mode shares. The environment is read here and in the three files beside this one, nowhere else."""
 
-from datetime import timedelta
 from pathlib import Path
 
 import environ
@@ -18,7 +17,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "knox",
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -29,6 +27,7 @@ INSTALLED_APPS = [
     "clinic.cases",
     "clinic.audit",
     "clinic.api",
+    "clinic.tokens",
     "clinic.portal",
     "workers",
 ]
@@ -116,7 +115,7 @@ STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 # API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "clinic.tokens.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -128,7 +127,7 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
-REST_KNOX = {"TOKEN_TTL": timedelta(days=90), "USER_SERIALIZER": None, "AUTH_HEADER_PREFIX": "Token"}
+LOGIN_TOKEN_DAYS = env.int("MARROW_LOGIN_TOKEN_DAYS", default=1)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Marrow API",
     "DESCRIPTION": "Decision support for leukaemia work-ups. Every result is for a clinician to review and sign.",

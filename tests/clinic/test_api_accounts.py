@@ -2,9 +2,9 @@ import json
 
 import pytest
 from django.urls import reverse
-from knox.models import get_token_model
 
 from clinic.audit.models import Action, AuditEvent
+from clinic.tokens.models import AccessToken
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ def test_a_token_opens_the_api_until_it_is_given_back(api, clinician):
 
 def test_the_database_does_not_keep_the_token(api, clinician):
     token = log_in(api()).json()["token"]
-    row = get_token_model().objects.get()
+    row = AccessToken.objects.get()
     assert token not in [str(value) for value in vars(row).values()]
     assert all(token not in event.body for event in AuditEvent.objects.all())
 

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from django.urls import URLPattern, get_resolver, reverse
-from knox.models import get_token_model
 
 from clinic.audit.models import Action, AuditEvent
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
+from clinic.tokens.services import issue_for_login
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -186,7 +186,7 @@ def routes(resolver=None, namespace="", prefix="/"):
 
 
 def token_for(user):
-    return get_token_model().objects.create(user=user)[1]
+    return issue_for_login(user=user)[1]
 
 
 def denials():

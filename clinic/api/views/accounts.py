@@ -1,6 +1,5 @@
 from django.db import transaction
 from drf_spectacular.utils import extend_schema
-from knox.auth import TokenAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
@@ -8,9 +7,11 @@ from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from clinic.accounts.models import Site
-from clinic.accounts.services import issue_token, revoke_token
+from clinic.accounts.services import issue_token
 from clinic.api.base import checked
 from clinic.api.serializers import MeOut, SiteOut, TokenIn, TokenOut
+from clinic.tokens.authentication import TokenAuthentication
+from clinic.tokens.services import revoke
 
 
 class LoginsOfAddress(AnonRateThrottle):
@@ -50,7 +51,7 @@ class Token(APIView):
         """Log out: the token that this request carries is worth nothing from now on."""
         if request.auth is None:
             raise NotAuthenticated
-        revoke_token(token=request.auth, by=request.user)
+        revoke(token=request.auth, by=request.user)
         return Response(status=204)
 
 
