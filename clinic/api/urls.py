@@ -2,12 +2,14 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from clinic.api.views import accounts, analyses, cases, docs, items, oversight, reports
+from clinic.api.views import accounts, analyses, cases, docs, items, oversight, reports, tokens
 
 app_name = "api"
 urlpatterns = [
     path("auth/token", accounts.Token.as_view(), name="token"),
     path("me", accounts.Me.as_view(), name="me"),
+    path("tokens", tokens.Tokens.as_view(), name="tokens"),
+    path("tokens/<uuid:pk>", tokens.OneToken.as_view(), name="one_token"),
     path("sites", accounts.Sites.as_view(), name="sites"),
     path("patients", cases.Patients.as_view(), name="patients"),
     path("patients/<uuid:pk>", cases.OnePatient.as_view(), name="patient"),

@@ -36,9 +36,7 @@ def create_personal_token(*, name, scopes, site=None, days, by):
     _check(by, scopes, days)
     if site:
         _require_any_act(by, site)
-    row, token = _issue(
-        user=by, kind=TokenKind.PERSONAL, name=_named(name), scopes=scopes, site=site, days=days, by=by
-    )
+    row, token = _issue(user=by, kind=TokenKind.PERSONAL, name=_named(name), scopes=scopes, site=site, days=days, by=by)
     record(Action.TOKEN_CREATE, by=by, obj=row, site=site, detail=_said(row))
     return row, token
 
@@ -53,7 +51,9 @@ def create_service_token(*, name, scopes, site, days, by):
         problem = f"A service cannot have the scopes {', '.join(beyond)}."
         raise InvalidInput("scope_of_persons", problem, "Leave them out.", place="scopes")
     user = _service_account(_named(name), site, by)
-    row, token = _issue(user=user, kind=TokenKind.SERVICE, name=name.strip(), scopes=scopes, site=site, days=days, by=by)
+    row, token = _issue(
+        user=user, kind=TokenKind.SERVICE, name=name.strip(), scopes=scopes, site=site, days=days, by=by
+    )
     record(Action.TOKEN_CREATE, by=by, obj=row, site=site, detail=_said(row) | {"account": user.username})
     return row, token
 

@@ -14,7 +14,7 @@ from django.urls import URLPattern, get_resolver, reverse
 from clinic.audit.models import Action, AuditEvent
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
-from clinic.tokens.services import issue_for_login
+from clinic.tokens.services import create_service_token, issue_for_login
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -121,6 +121,11 @@ class World:
     @cached_property
     def live_analysis(self):
         return AnalysisFactory(case=self.ready_case, status=AnalysisStatus.QUEUED, finished_at=None)
+
+    @cached_property
+    def service_token(self):
+        boss = member(self.site, "admin")
+        return create_service_token(name="LIS", scopes=["case.view"], site=self.site, days=7, by=boss)[0]
 
     @cached_property
     def draft(self):

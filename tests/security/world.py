@@ -8,6 +8,7 @@ from pypdf import PdfReader
 from clinic.cases import files
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
+from clinic.tokens.services import create_service_token
 from ml.fusion import fuse
 from tests.factories import (
     PASSWORD,
@@ -19,6 +20,7 @@ from tests.factories import (
     FindingFactory,
     ItemFactory,
     PatientFactory,
+    member,
 )
 from tests.ml.test_fusion import BUNDLE
 from tests.portal_cases import finding, png
@@ -63,6 +65,9 @@ def made(site, clinician):
         "failed": failed,
         "failed_analysis": failed_analysis,
         "live": live,
+        "service_token": create_service_token(
+            name="LIS", scopes=["case.view"], site=site, days=7, by=member(site, "admin")
+        )[0],
         "unreported": _assessed(_case(patient, item=True)).analysis.case,
     }
 

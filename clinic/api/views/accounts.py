@@ -31,6 +31,7 @@ class LoginsOfName(SimpleRateThrottle):
 
 
 class Token(APIView):
+    answer_is_secret = True
     permission_classes = [AllowAny]
 
     def get_authenticators(self):
@@ -40,13 +41,13 @@ class Token(APIView):
     def get_throttles(self):
         return [LoginsOfAddress(), LoginsOfName()] if self.request.method == "POST" else []
 
-    @extend_schema(operation_id="token_create", request=TokenIn, responses={201: TokenOut}, auth=[])
+    @extend_schema(operation_id="log_in", request=TokenIn, responses={201: TokenOut}, auth=[])
     def post(self, request):
         """Log in with name and password."""
         token, _ = issue_token(request=request, **checked(TokenIn, request))
         return Response({"token": token}, status=201)
 
-    @extend_schema(operation_id="token_revoke", request=None, responses={204: None})
+    @extend_schema(operation_id="log_out", request=None, responses={204: None})
     def delete(self, request):
         """Log out: the token that this request carries is worth nothing from now on."""
         if request.auth is None:
@@ -66,6 +67,8 @@ class Sites(APIView):
     @extend_schema(responses=SiteOut(many=True))
     @transaction.atomic
     def get(self, request):
-        """The sites where the user has a role."""
+        """The sites where the user has a role, and the token that asks is good for."""
         sites = Site.objects.filter(memberships__user=request.user).order_by("name")
+        if request.auth and request.auth.site_id:
+            sites = sites.filter(pk=request.auth.site_id)
         return Response(SiteOut(sites, many=True).data)

@@ -9,6 +9,14 @@ LINES = {
         acts("token.create", body=lambda world: {"username": world["clinician"].username, "password": PASSWORD}),
         plain("needs the token itself; tests/clinic/test_api_accounts.py", method="delete", answer=401),
     ],
+    "api:tokens": [
+        plain("one's own tokens"),
+        acts("token.create", body={"name": "Script", "scopes": ["case.view"], "days": 7}),
+    ],
+    "api:one_token": [
+        plain("a token, without itself", "service_token", by="admin_user"),
+        acts("token.revoke", "service_token", method="delete", by="admin_user"),
+    ],
     "api:me": plain("the user's own name and roles"),
     "api:sites": plain("names of laboratories"),
     "api:patients": [

@@ -9,6 +9,10 @@ READ, MADE, LIST = staff(200), staff(201), staff(200, others=403)
 
 ROWS = {
     "GET api:me": everyone(200),
+    "GET api:tokens": everyone(200),
+    "POST api:tokens": everyone(201),
+    "GET api:one_token": answers(401, 404, 404, 404, 404, 200, 404, 404, 404),
+    "DELETE api:one_token": answers(401, 404, 404, 404, 404, 204, 404, 404, 404),
     "GET api:sites": everyone(200),
     "GET api:patients": staff(200, others=403, elsewhere=200),
     "POST api:patients": MADE,
@@ -41,6 +45,7 @@ ROWS = {
     "GET api:docs": answers(*[200] * 9),
 }
 OBJECTS = {
+    "api:one_token": lambda w: w.service_token,
     "api:patient": lambda w: w.patient,
     "api:case": lambda w: w.case,
     "api:items": lambda w: w.ready_case,
@@ -58,6 +63,7 @@ OBJECTS = {
     "api:amend": lambda w: w.signed,
 }
 BODIES = {
+    "POST api:tokens": lambda w: {"name": "Script", "scopes": ["case.view"], "days": 7},
     "POST api:patients": lambda w: {"site": str(w.site.pk), "mrn": "new-1", "name": "New Person"},
     "POST api:cases": lambda w: {"patient": str(w.patient.pk), "title": "Second opinion"},
     "POST api:items": lambda w: {"file": SimpleUploadedFile("note.txt", b"Fever for weeks."), "kind": "history"},
