@@ -1,4 +1,4 @@
-"""What findings mean for the leaves of the diagnosis tree, as numbers: evidence, posterior, prediction set.
+"""What findings mean for the leaves of the diagnosis tree, as numbers: evidence and posterior.
 
     evidence   e(leaf) = log( s · p(y∋leaf)/π(y∋leaf) + 1 − s )    for the leaves that a modality sees, 0 for the others
     posterior  P(leaf) ∝ prior(leaf) · exp( Σ w · e(leaf) )
@@ -74,37 +74,14 @@ def seen(member: Array) -> npt.NDArray[np.bool_]:
 
 def separates(member: Array, one: str, other: str) -> bool:
     """Whether a modality sees both nodes and its labels do not fall on them alike: only then can it tell them apart."""
-    kinds = [{tuple(column) for column in member[:, columns(node)].T if column.any()} for node in (one, other)]
+    return _separates(member.tobytes(), len(member), one, other)
+
+
+@lru_cache(maxsize=4096)
+def _separates(member: bytes, k: int, one: str, other: str) -> bool:
+    labels = np.frombuffer(member).reshape(k, -1)
+    kinds = [{tuple(column) for column in labels[:, columns(node)].T if column.any()} for node in (one, other)]
     return bool(kinds[0] and kinds[1] and kinds[0] != kinds[1])
-
-
-def group_evidence(prior: Array, evidence: Array, at: npt.NDArray[np.int64]) -> float:
-    """The evidence for the leaves at these positions together: log of the prior-weighted mean of exp(evidence)."""
-    return float(np.log(prior[at] @ np.exp(evidence[at]) / prior[at].sum()))
-
-
-def mass_above(p: Array, evidence: Array) -> Array:
-    """(…, L), (…, L) → (…, L): the probability of all leaves with stronger evidence than this one.
-
-    The score of an adaptive prediction set (Romano et al. 2020, arXiv:2006.02544), but in the order of the evidence:
-    the prior says how much a leaf weighs, never which comes first; leaves that nothing tells apart stay together.
-    """
-    is_above = evidence[..., None, :] > evidence[..., :, None] + 1e-9
-    return np.asarray((is_above * p[..., None, :]).sum(axis=-1))
-
-
-def prediction_set(p: Array, evidence: Array, mass: float) -> list[str]:
-    """The fewest nodes that hold exactly the leaves with at most ``mass`` above them; the most probable node first."""
-    held = {leaf for leaf, above in zip(load_tree().leaves, mass_above(p, evidence), strict=True) if above <= mass}
-    return sorted(_cover(load_tree().root, held), key=lambda node: -p[columns(node)].sum())
-
-
-def _cover(node: str, held: set[str]) -> Iterable[str]:
-    tree = load_tree()
-    under = set(tree.leaves_under(node))
-    if under <= held:
-        return [node]
-    return [part for child in tree.children(node) for part in _cover(child, held)] if under & held else []
 
 
 @dataclass(frozen=True)
@@ -137,28 +114,3 @@ def total(readings: Iterable[Reading]) -> Array:
 
 def told_apart(readings: Iterable[Reading], one: str, other: str) -> bool:
     return any(r.evidence.any() and separates(r.member, one, other) for r in readings)
-
-
-def contradictions(a: Reading, b: Reading, prior: Array) -> dict[str, tuple[float, list[str], list[str]]]:
-    """Node → (strength, what a favours, what b favours), where both see several children and favour different ones.
-
-    Strength (nats): the smaller of the two modalities' evidence for its own favourite over the other's. It is of the
-    leaves that both see: what only one sees cannot be contradicted. Children favoured alike are listed together.
-    """
-    both, found = seen(a.member) & seen(b.member), {}
-    for node in load_tree().nodes:
-        seen_of = {child: columns(child)[both[columns(child)]] for child in load_tree().children(node)}
-        of_a, of_b = (
-            {c: group_evidence(prior, r.evidence, at) for c, at in seen_of.items() if at.size} for r in (a, b)
-        )
-        if len(of_a) < 2:
-            continue
-        for_a, for_b = _favourites(of_a), _favourites(of_b)
-        margins = [max(of.values()) - max(of[c] for c in rivals) for of, rivals in ((of_a, for_b), (of_b, for_a))]
-        if min(margins) > 0:
-            found[node] = (min(margins), for_a, for_b)
-    return found
-
-
-def _favourites(of: Mapping[str, float]) -> list[str]:
-    return [child for child, value in of.items() if value >= max(of.values()) - 1e-9]

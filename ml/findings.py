@@ -15,6 +15,12 @@ BUNDLE_OF_MODALITY = {
     "expression": "expression",
     "labs": "labs",
 }
+MODALITY_NAMES = {  # in a sentence
+    "smear_field": "the smear fields",
+    "smear_cell": "the single cells",
+    "expression": "gene expression",
+    "labs": "the laboratory values",
+}
 COMPANION_OF_MODALITY = {"smear_field": "smear-cell"}  # a second bundle that reads the same items, for explanation
 
 

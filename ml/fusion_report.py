@@ -10,6 +10,7 @@ import numpy as np
 from ml.calibration import interval_text, measure
 from ml.diagnosis_tree import load_tree
 from ml.fusion import fuse
+from ml.lineages import LINEAGES, lineage_of
 from ml.virtual_patients import patients_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ml.fusion import Assessment
     from ml.virtual_patients import Patients, Source
 
-LINEAGES = ("no_leukaemia", "b_all", "t_all", "apl", "aml_other", "mpal")
 ROUNDS = 200
 HEAD = "| who | n | abstained | right when assessed | set holds the truth | lineage accuracy | lineage log-loss |"
 
@@ -68,11 +68,6 @@ def _of_some(
             m: answers(one, truth) | {"figures": lineage_figures(one, truth, groups)} for m, one in alone.items()
         },
     }
-
-
-def lineage_of(leaf: str) -> str:
-    path = load_tree().path(leaf)
-    return next((name for name in LINEAGES if name in path), "aml_other")
 
 
 def lineage_figures(said: Sequence[Assessment], truth: Sequence[str], groups: Any) -> dict[str, dict[str, float]]:
@@ -212,8 +207,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         "",
         f"Thresholds of the answer by depth (rare combinations): {thresholds['level']['otherwise']}.",
         f"Contradiction from {np.exp(thresholds['discordance']):.0f} to 1 on each side.",
-        f"APL alert from a probability of {thresholds['urgent_apl']:.3f}.",
-        f"Prediction set: {manifest['conformal']['coverage']:.0%}, split conformal by combination of modalities.",
+        f"APL alert from a probability of {thresholds['urgent_apl']['otherwise']:.3f}.",
         "",
         "## Measured, on people that the fusion has not learned from",
         "",

@@ -24,6 +24,23 @@ KIND_OF_OPTION = {
     "labs": ItemKind.LABS,
 }
 KEYS = ("modality", "bundle", "label", "probabilities", "in_scope", "quality", "reasons")
+SAID = (  # of the assessment, as it is stored
+    "status",
+    "answer",
+    "prediction_set",
+    "prediction_sets",
+    "not_assessed",
+    "probabilities",
+    "discordance",
+    "reasons",
+    "urgent",
+    "next_tests",
+    "waterfall",
+    "counterfactual",
+    "trace",
+    "inputs_sha256",
+    "versions",
+)
 
 
 class Command(BaseCommand):
@@ -101,8 +118,7 @@ def _result(analysis: Analysis) -> dict[str, Any]:
     body = Assessment.objects.get(analysis=analysis).body
     saved = {finding.modality: finding.body for finding in Finding.objects.filter(analysis=analysis)}
     findings = [{key: saved[modality][key] for key in KEYS} for modality in MODALITIES if modality in saved]
-    keys = ("status", "answer", "prediction_set", "probabilities", "discordance", "reasons", "urgent")
-    said = {key: body[key] for key in keys} | {"findings": findings}
+    said = {key: body[key] for key in SAID} | {"findings": findings}
     return said | {"case": str(analysis.case.pk), "analysis": str(analysis.pk)}
 
 
