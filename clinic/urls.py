@@ -20,5 +20,6 @@ def healthz(_request):
 urlpatterns = [
     path("healthz", healthz),
     path("api/v1/", include("clinic.api.urls")),
+    path("", include("clinic.uploads.urls")),
     path("", include("clinic.portal.urls")),
 ]

@@ -58,12 +58,14 @@ def _sweep_for_ever() -> None:
     from clinic.audit.anchors import anchor_head  # noqa: PLC0415
     from clinic.audit.context import acting  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
+    from clinic.uploads.services import sweep as sweep_uploads  # noqa: PLC0415
 
     anchored = time.monotonic()
     while not _stop.is_set():
         try:
             with acting("sweep"):
                 sweep()
+                sweep_uploads()
                 if time.monotonic() - anchored >= settings.ANCHOR_SECONDS:
                     anchor_head()
                     anchored = time.monotonic()

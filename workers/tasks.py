@@ -19,7 +19,10 @@ from ml.bundle import BundleError
 from ml.findings import InputRejected
 from workers.analysis import analyse
 from workers.modalities import MODALITIES
+from workers.recognising import recognise_upload
 from workers.sandbox import ReaderFailed, read_in_child
+
+__all__ = ["recognise_upload", "run_analysis", "validate_item"]
 
 logger = logging.getLogger(__name__)
 

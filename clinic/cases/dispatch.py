@@ -10,6 +10,7 @@ from clinic.celery import app
 
 VALIDATE_ITEM = "workers.validate_item"
 RUN_ANALYSIS = "workers.run_analysis"
+RECOGNISE_UPLOAD = "workers.recognise_upload"
 
 _inline = ContextVar("run tasks in this process", default=False)
 

@@ -36,7 +36,7 @@ def store(chunks, *, place="file"):
         with os.fdopen(handle, "wb") as stream:
             for chunk in chunks:
                 size += len(chunk)
-                _check_size(size, place)
+                check_size(size, place)
                 sha256.update(chunk)
                 stream.write(chunk)
             stream.flush()
@@ -55,7 +55,7 @@ def store_bytes(data):
     return store([data])[0]
 
 
-def _check_size(size, place):
+def check_size(size, place):
     if size > settings.UPLOAD_MAX_BYTES:
         limit = f"{settings.UPLOAD_MAX_BYTES // 1024**2} MiB"
         raise TooLarge(

@@ -10,6 +10,7 @@ from clinic.patients.models import Sex
 from ml.diagnosis_tree import load_tree
 
 UPLOAD_KINDS = {
+    "": "The content tells",
     ItemKind.SMEAR_FIELD: "Smear fields (images)",
     ItemKind.SMEAR_CELL: "Smear cells (single-cell images)",
     ItemKind.EXPRESSION: "Expression (RNA-seq table)",
@@ -64,8 +65,8 @@ class FilesField(forms.FileField):
 
 
 class UploadForm(forms.Form):
-    kind = forms.ChoiceField(choices=UPLOAD_KINDS)
-    file = FilesField(label="Files: choose, or drop them here", allow_empty_file=True, max_length=1000)
+    kind = forms.ChoiceField(choices=UPLOAD_KINDS, required=False)
+    file = FilesField(label="Files: choose, or drop files and folders here", allow_empty_file=True, max_length=1000)
     sample = forms.CharField(
         label="Sample name",
         required=False,

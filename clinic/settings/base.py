@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "clinic.patients",
     "clinic.registry",
     "clinic.cases",
+    "clinic.uploads",
     "clinic.audit",
     "clinic.api",
     "clinic.tokens",
@@ -82,6 +83,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 FILES_ROOT = Path(env("MARROW_FILES", default=str(HOME / "files")))
 FILE_UPLOAD_PERMISSIONS = 0o600
 UPLOAD_MAX_BYTES = env.int("MARROW_UPLOAD_MAX_BYTES", default=512 * 1024 * 1024)
+UPLOAD_CHUNK_BYTES = env.int("MARROW_UPLOAD_CHUNK_BYTES", default=4 * 1024 * 1024)
+UPLOAD_WAIT_SECONDS = env.int("MARROW_UPLOAD_WAIT_SECONDS", default=24 * 3600)  # of an unfinished upload
 DATA_UPLOAD_MAX_NUMBER_FILES = 500
 BUNDLE_ROOTS = [Path(p) for p in env.list("MARROW_BUNDLES", default=[str(BASE_DIR / "ml" / "bundles")])]
 AUDIT_KEY_FILE = Path(env("MARROW_AUDIT_KEY_FILE", default=str(HOME / "audit_ed25519.pem")))

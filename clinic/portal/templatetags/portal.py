@@ -132,6 +132,12 @@ def indented(body):
 
 
 @register.filter
+def as_json(value):
+    """For a data attribute; the template escapes it."""
+    return json.dumps(value)
+
+
+@register.filter
 def summary_text(item):
     """What the reader saw of an accepted file, in a line."""
     seen = item.summary

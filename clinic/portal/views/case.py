@@ -2,6 +2,7 @@
 
 import hashlib
 
+from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpResponse
@@ -15,9 +16,11 @@ from clinic.cases.models import LIVE, Analysis, Assessment, ItemStatus
 from clinic.cases.visibility import analyses_visible_to, cases_visible_to, find, patients_visible_to
 from clinic.errors import MarrowError
 from clinic.patients.services import register_patient, search_patients
-from clinic.portal.forms import CaseForm, PatientForm, UploadForm
+from clinic.portal.forms import UPLOAD_KINDS, CaseForm, PatientForm, UploadForm
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_assessment
+from clinic.uploads import services as uploads
+from clinic.uploads.verdicts import open_uploads
 
 FOUND = 20
 
@@ -85,6 +88,9 @@ def _show(request, case, upload_form, status=200):
         "reports": reports,
         **_report_step(assessment, reports),
         "upload_form": upload_form,
+        "upload_kinds": [*UPLOAD_KINDS.items()],
+        "chunk_bytes": settings.UPLOAD_CHUNK_BYTES,
+        "open_uploads": open_uploads(case),
         **_live(case, run),
     }
     return render(request, "portal/case.html", page, status=status)
@@ -100,11 +106,11 @@ def _report_step(assessment, reports):
 
 def _live(case, run):
     """How far the work is. It names no patient and no file: what a poll may show without being a reading."""
-    statuses = list(case.items.order_by("pk").values_list("status", flat=True))
+    checking = case.items.filter(status=ItemStatus.RECEIVED).count()
     analysing = bool(run and run.status in LIVE)
-    state = " ".join([*statuses, "live" if analysing else run.status if run else ""])
+    state = " ".join(["checking" if checking else "", f"{run.pk} {'live' if analysing else run.status}" if run else ""])
     return {
-        "checking": statuses.count(ItemStatus.RECEIVED),
+        "checking": checking,
         "run": run,
         "analysing": analysing,
         "elapsed": int((timezone.now() - run.requested_at).total_seconds()) if run else 0,
@@ -140,20 +146,23 @@ def upload(request, pk):
     received = 0
     for file in form.cleaned_data["file"]:
         try:
-            services.receive_item(
-                case=case,
-                file=file.chunks(),
-                filename=file.name,
-                kind=form.cleaned_data["kind"],
-                options=form.options(),
-                by=request.user,
-            )
+            _receive(case, file, form, request.user)
             received += 1
         except MarrowError as error:
             messages.error(request, f"{file.name}: {error.detail}")
     if received:
         messages.success(request, f"{received} file{'s' if received > 1 else ''} received. Each is checked now.")
     return redirect("portal:case", case.pk)
+
+
+def _receive(case, file, form, user):
+    """As what the person says it is; else its content tells."""
+    said = {"case": case, "filename": file.name, "options": form.options(), "by": user}
+    if kind := form.cleaned_data["kind"]:
+        services.receive_item(file=file.chunks(), kind=kind, **said)
+        return
+    upload = uploads.start(size=file.size, **said)
+    uploads.append(upload=upload, offset=0, chunks=file.chunks(), by=user)
 
 
 @require_POST
