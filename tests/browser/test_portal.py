@@ -20,12 +20,18 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 SMALL = {"width": 375, "height": 800}
 
 
-def upload(page, kind, *files):
-    page.get_by_label("Kind").select_option(kind)
-    page.locator("input[type=file]").set_input_files(
+def upload(page, kind, *files, scripts=True):
+    """Choose files and wait until each has its verdict; ``kind`` "" leaves it to the content."""
+    if kind:
+        page.get_by_text("Say what they are").click()
+        page.get_by_label("Kind").select_option(kind)
+    page.locator("input.drop").set_input_files(
         [{"name": name, "mimeType": "application/octet-stream", "buffer": data} for name, data in files]
     )
-    page.get_by_role("button", name="Add", exact=True).click()
+    if not scripts:
+        page.get_by_role("button", name="Add", exact=True).click()
+        return
+    expect(page.locator(".upload-announce")).to_contain_text(f"{len(files)} file", timeout=60_000)
 
 
 def new_case(page, name="Nora Newcomer"):
@@ -50,10 +56,12 @@ def test_from_login_to_signature_and_audit(visit, clinician, auditor):
     page = visit(clinician)
     new_case(page)
     upload(page, "smear_field", ("holiday.png", b"not an image"), ("empty.png", b""))
-    expect(page.get_by_text("empty.png: The file is empty.")).to_be_visible()
-    expect(page.get_by_text("What to do:")).to_be_visible()
+    row = page.locator(".uploads > li")
+    expect(row.filter(has_text="empty.png").get_by_text("The file is empty.")).to_be_visible()
+    expect(row.filter(has_text="holiday.png").get_by_text("What to do:")).to_be_visible()
     assert StudyItem.objects.get().status == "rejected"
-    upload(page, "history", ("letter.txt", "Müde seit drei Wochen.".encode()))
+    page.reload()
+    upload(page, "", ("letter.txt", "Müde seit drei Wochen.".encode()))
     expect(page.get_by_text("1 accepted")).to_be_visible()
     expect(page.get_by_role("button", name="Analyse")).to_have_count(0)
 
@@ -168,7 +176,7 @@ def test_login_and_menu_by_keyboard_alone(visit, clinician):
 def test_the_pages_work_without_scripts(visit, clinician):
     page = visit(clinician, java_script_enabled=False)
     new_case(page)
-    upload(page, "history", ("letter.txt", b"Tired."))
+    upload(page, "history", ("letter.txt", b"Tired."), scripts=False)
     expect(page.get_by_text("1 accepted")).to_be_visible()
 
 

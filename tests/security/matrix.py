@@ -15,6 +15,7 @@ from clinic.audit.models import Action, AuditEvent
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
 from clinic.tokens.services import create_service_token, issue_for_login
+from clinic.uploads import services as uploads
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -117,6 +118,11 @@ class World:
     @cached_property
     def item(self):
         return self.ready_case.items.get()
+
+    @cached_property
+    def upload(self):
+        """Announced, nothing sent yet."""
+        return uploads.start(case=self.ready_case, filename="a", size=100, by=self.clinician)
 
     @cached_property
     def live_analysis(self):

@@ -9,6 +9,7 @@ from clinic.cases import files
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
 from clinic.tokens.services import create_service_token
+from clinic.uploads import services as uploads
 from ml.fusion import fuse
 from tests.factories import (
     PASSWORD,
@@ -62,6 +63,8 @@ def made(site, clinician):
         "report": draft_report(assessment=assessment, by=clinician),
         "signed": signed,
         "ready": ready,
+        "upload": uploads.start(case=ready, filename="quillfeather.csv", size=len(b"{}"), by=clinician),
+        "refused_upload": _refused(ready, clinician),
         "failed": failed,
         "failed_analysis": failed_analysis,
         "live": live,
@@ -77,6 +80,15 @@ def _case(patient, *, item=False):
     if item:
         ItemFactory(case=case, filename="quillfeather.csv")
     return case
+
+
+def _refused(case, by):
+    data = b"1;2;quillfeather"
+    upload = uploads.start(case=case, filename="quillfeather.txt", size=len(data), by=by)
+    uploads.append(upload=upload, offset=0, chunks=[data], by=by)
+    rejection = {"code": "unknown_content", "place": "quillfeather.txt", "problem": "What is it?", "remedy": "Say so."}
+    uploads.refuse(upload=upload, rejection=rejection, by=by)
+    return upload
 
 
 def _assessed(case):

@@ -241,31 +241,6 @@ def test_the_database_knows_what_cannot_be(case, clinician, wrong):
         Upload.objects.filter(pk=upload.pk).update(**wrong)
 
 
-USERS = ("nobody", "technician", "clinician", "integrator", "auditor", "admin_user", "outsider")
-ACTS = {
-    ("uploads", "GET"): (302, 200, 200, 200, 403, 403, 404),
-    ("uploads", "POST"): (302, 400, 400, 400, 403, 403, 404),
-    ("pulse", "GET"): (302, 200, 200, 200, 403, 403, 404),
-    ("upload", "GET"): (302, 200, 200, 200, 403, 403, 404),
-    ("upload", "PATCH"): (302, 400, 400, 400, 403, 403, 404),
-    ("upload", "DELETE"): (302, 204, 204, 204, 403, 403, 404),
-    ("retry", "POST"): (302, 409, 409, 409, 403, 403, 404),
-}
-
-
-@pytest.mark.parametrize("who", USERS)
-@pytest.mark.parametrize("act", ACTS, ids="-".join)
-def test_who_may_do_what(client, request, case, clinician, who, act):
-    upload = services.start(case=case, filename="a", size=100, by=clinician)
-    if who != "nobody":
-        client.force_login(request.getfixturevalue(who))
-    name, method = act
-    address = reverse(f"uploads:{name}", args=[case.pk if name in ("uploads", "pulse") else upload.pk])
-    answer = client.generic(method, address)
-    assert answer.status_code == ACTS[act][USERS.index(who)]
-    assert events(Action.DENIED).count() == (1 if answer.status_code in (403, 404) else 0)
-
-
 def test_more_than_was_announced_is_not_kept(case, clinician):
     upload = services.start(case=case, filename="a", size=10, by=clinician)
     with pytest.raises(InvalidInput, match="More bytes came"):
