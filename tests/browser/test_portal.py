@@ -62,7 +62,7 @@ def test_from_login_to_signature_and_audit(visit, clinician, auditor):
     assert StudyItem.objects.get().status == "rejected"
     page.reload()
     upload(page, "", ("letter.txt", "Müde seit drei Wochen.".encode()))
-    expect(page.get_by_text("1 accepted")).to_be_visible()
+    expect(page.locator("#items").get_by_text("1 accepted")).to_be_visible()
     expect(page.get_by_role("button", name="Analyse")).to_have_count(0)
 
     case = Case.objects.get()
@@ -177,7 +177,7 @@ def test_the_pages_work_without_scripts(visit, clinician):
     page = visit(clinician, java_script_enabled=False)
     new_case(page)
     upload(page, "history", ("letter.txt", b"Tired."), scripts=False)
-    expect(page.get_by_text("1 accepted")).to_be_visible()
+    expect(page.locator("#items").get_by_text("1 accepted")).to_be_visible()
 
 
 @pytest.fixture

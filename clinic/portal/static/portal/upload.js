@@ -6,6 +6,7 @@
   const AT_ONCE = 3;
   const TRIES = 5;
   const MADE_BY_FILE_MANAGERS = new Set([".DS_Store", "Thumbs.db", "desktop.ini"]);
+  const EMPTY = { problem: "The file is empty.", remedy: "Export it again and send the new one." };
   const SETTLED = new Set(["accepted", "refused", "duplicate", "cancelled", "failed", "unknown"]);
   const TONES = { accepted: "good", refused: "danger", failed: "danger", duplicate: "info", checking: "info" };
 
@@ -147,7 +148,7 @@
         said = said?.state === "receiving" ? await proceed(row, said) : await begin(row);
         tries = 0;
         show(row, said);
-        if (said.state !== "receiving") return;
+        if (said.state !== "receiving") { dirty = true; return; }
       } catch (error) {
         if (row.abort.signal.aborted) return;
         tries += 1;
@@ -174,6 +175,11 @@
       if (MADE_BY_FILE_MANAGERS.has(file.name)) continue;
       const row = addRow(file.name, file.size);
       row.file = file;
+      if (file.size === 0) {
+        show(row, { state: "failed", words: "Refused", rejection: EMPTY });
+        row.element.querySelector(".upload-retry").hidden = true;
+        continue;
+      }
       show(row, { state: "waiting", words: "Waiting" });
       waiting.push(row);
     }
@@ -199,6 +205,7 @@
     const form = row.element.querySelector(".upload-retry");
     try {
       show(row, await ask("POST", url(row.id, "retry/"), {}, new URLSearchParams(new FormData(form))));
+      dirty = true;
       poll();
     } catch (error) { fail(row, error); }
   }
