@@ -54,5 +54,20 @@ class InvalidInput(MarrowError):
     title = "The input was not accepted"
 
 
+class NoLongerSo(MarrowError):
+    status = 412
+    title = "Changed meanwhile"
+
+
+class OtherContent(MarrowError):
+    status = 422
+    title = "Another request than the first"
+
+
+class SayWhichState(MarrowError):
+    status = 428
+    title = "Which state is meant?"
+
+
 class TooLarge(InvalidInput):
     status = 413

@@ -6,13 +6,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from clinic.accounts.access import require
+from clinic.api.etags import check_match, etag_of
 from clinic.audit.services import record
 from clinic.cases.visibility import find
 
 
-def checked(serializer_class, request):
+def checked(serializer_class, request, **said):
     """The request's data as the serializer wants it; raises REST framework's ValidationError."""
-    serializer = serializer_class(data=request.data)
+    serializer = serializer_class(data=request.data, **said)
     serializer.is_valid(raise_exception=True)
     return serializer.validated_data
 
@@ -28,7 +29,30 @@ class ReadOne(APIView):
     def get(self, request, pk):
         found = find(self.visible_to, pk, by=request.user)
         record(self.recorded_as, by=request.user, obj=found)
-        return Response(self.serializer_class(found).data)
+        return self.tell(found)
+
+    def tell(self, found):
+        data = self.serializer_class(found).data
+        return Response(data, headers={"ETag": etag_of(data)})
+
+
+class EditOne(ReadOne):
+    """As above; and ``edit(found, by, changes)`` changes it, for who names the state that is changed (If-Match)."""
+
+    edit_serializer_class = None
+
+    @transaction.atomic
+    def patch(self, request, pk):
+        found = find(self._locked, pk, by=request.user)
+        check_match(request, etag_of(self.serializer_class(found).data))
+        changes = checked(self.edit_serializer_class, request, partial=True)
+        return self.tell(self.edit(found, request.user, changes))
+
+    def _locked(self, user):
+        return self.visible_to(user).select_for_update(of=("self",))
+
+    def edit(self, found, by, changes):
+        raise NotImplementedError
 
 
 class ReadList(ListAPIView):
@@ -40,6 +64,7 @@ class ReadList(ListAPIView):
     act = "case.view"
     recorded_as = None
     ordering = ("-created_at", "-id")
+    sortable = ()
 
     def get_queryset(self):
         return self.queryset if getattr(self, "swagger_fake_view", False) else self.rows()

@@ -89,6 +89,12 @@ class PatientIn(serializers.Serializer):
     synthetic = serializers.BooleanField(default=False)
 
 
+class PatientEdit(serializers.Serializer):
+    name = serializers.CharField(max_length=200)
+    birth_date = serializers.DateField(allow_null=True)
+    sex = serializers.ChoiceField(Sex.choices)
+
+
 class CaseOut(serializers.ModelSerializer):
     class Meta:
         model = Case
@@ -99,6 +105,11 @@ class CaseIn(serializers.Serializer):
     patient = serializers.UUIDField()
     title = serializers.CharField(max_length=200, allow_blank=True, default="")
     history = serializers.CharField(max_length=100_000, allow_blank=True, default="")
+
+
+class CaseEdit(serializers.Serializer):
+    title = serializers.CharField(max_length=200, allow_blank=True)
+    history = serializers.CharField(max_length=100_000, allow_blank=True)
 
 
 class RejectionOut(serializers.Serializer):

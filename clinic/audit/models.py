@@ -10,9 +10,11 @@ class Action(models.TextChoices):
     TOKEN_CREATE = "token.create"  # noqa: S105 (the name of an act)
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 (the name of an act)
     PATIENT_CREATE = "patient.create"
+    PATIENT_EDIT = "patient.edit"
     PATIENT_READ = "patient.read"
     PATIENT_SEARCH = "patient.search"
     CASE_CREATE = "case.create"
+    CASE_EDIT = "case.edit"
     CASE_READ = "case.read"
     CASE_SEARCH = "case.search"
     UPLOAD_START = "upload.start"
@@ -52,6 +54,7 @@ class Action(models.TextChoices):
     ROLE_CHANGE = "role.change"
     AUDIT_READ = "audit.read"
     AUDIT_EXPORT = "audit.export"
+    ANSWER_REPLAY = "answer.replay"
     DENIED = "denied"
 
 

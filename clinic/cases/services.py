@@ -28,6 +28,18 @@ def open_case(*, patient, title="", history="", by):
     return case
 
 
+@transaction.atomic
+def edit_case(*, case, changes, by):
+    """Change the title or the history (``changes``: field → value)."""
+    require(by, "case.create", case.patient.site, obj=case)
+    before = {name: getattr(case, name) for name in changes}
+    for name, value in changes.items():
+        setattr(case, name, value)
+    case.save(update_fields=list(changes))
+    record(Action.CASE_EDIT, by=by, obj=case, detail={"fields": sorted(changes)}, before=before, after=changes)
+    return case
+
+
 def receive_item(*, case, file, filename, kind, options=None, by):
     """Keep one file of a case and have it checked. ``file`` gives its bytes in chunks (any iterable of bytes).
 

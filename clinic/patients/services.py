@@ -18,8 +18,7 @@ def register_patient(*, site, mrn, name, birth_date=None, sex=Sex.UNKNOWN, synth
             raise InvalidInput(
                 "missing", "It is empty.", "Give it as it stands in the hospital's records.", place=field
             )
-    if birth_date and birth_date > timezone.localdate():
-        raise InvalidInput("not_born_yet", "This date lies ahead.", "Correct the date of birth.", place="birth_date")
+    _check_birth_date(birth_date)
     try:
         with transaction.atomic():
             patient = Patient.objects.create(site=site, created_by=by, **said)
@@ -30,6 +29,26 @@ def register_patient(*, site, mrn, name, birth_date=None, sex=Sex.UNKNOWN, synth
         ) from error
     record(Action.PATIENT_CREATE, by=by, obj=patient, after=said)
     return patient
+
+
+@transaction.atomic
+def edit_patient(*, patient, changes, by):
+    """Correct name, birth date or sex (``changes``: field → value); the record number identifies and stays."""
+    require(by, "case.create", patient.site, obj=patient)
+    _check_birth_date(changes.get("birth_date"))
+    if "name" in changes and not changes["name"].strip():
+        raise InvalidInput("missing", "It is empty.", "Give it as it stands in the hospital's records.", place="name")
+    before = {name: getattr(patient, name) for name in changes}
+    for name, value in changes.items():
+        setattr(patient, name, value)
+    patient.save(update_fields=list(changes))
+    record(Action.PATIENT_EDIT, by=by, obj=patient, detail={"fields": sorted(changes)}, before=before, after=changes)
+    return patient
+
+
+def _check_birth_date(birth_date):
+    if birth_date and birth_date > timezone.localdate():
+        raise InvalidInput("not_born_yet", "This date lies ahead.", "Correct the date of birth.", place="birth_date")
 
 
 def search_patients(patients, text):

@@ -45,6 +45,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "clinic.audit.context.request_context",
+    "clinic.api.idempotency.idempotency",
 ]
 
 ROOT_URLCONF = "clinic.urls"
@@ -77,6 +78,7 @@ def database(url: str) -> dict:
 
 
 DATABASES = {"default": database(env("DATABASE_URL", default=f"sqlite:///{HOME / 'marrow.sqlite3'}"))}
+CACHES = {"default": {"BACKEND": "clinic.shared_cache.SharedFileCache", "LOCATION": HOME / "cache.sqlite3"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Files. Private: nothing under FILES_ROOT is ever served by a static route.
@@ -124,12 +126,13 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "clinic.api.schema.ProblemSchema",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["clinic.api.filters.StrictFilters"],
     "DEFAULT_PAGINATION_CLASS": "clinic.api.pagination.KeysetPagination",
+    "DEFAULT_THROTTLE_CLASSES": ["clinic.api.throttles.RequestsOfUser"],
     "EXCEPTION_HANDLER": "clinic.api.problems.handle",
-    "PAGE_SIZE": 50,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+API_RATE = env("MARROW_API_RATE", default="6000/min")  # of one user, over all processes
 LOGIN_TOKEN_DAYS = env.int("MARROW_LOGIN_TOKEN_DAYS", default=1)
 SPECTACULAR_SETTINGS = {
     "TITLE": "Marrow API",
@@ -137,6 +140,10 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "ItemKindEnum": "clinic.cases.models.ItemKind",
+        "TokenKindEnum": "clinic.tokens.models.TokenKind",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

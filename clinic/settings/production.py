@@ -13,6 +13,14 @@ if "sqlite" in DATABASES["default"]["ENGINE"]:
 if BROKER_URL.startswith("filesystem"):
     raise ImproperlyConfigured("Production needs CELERY_BROKER_URL to name a Redis server.")
 
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": env("MARROW_CACHE_URL", default=BROKER_URL),
+        "KEY_PREFIX": "marrow",
+        "OPTIONS": {"serializer": "clinic.shared_cache.JSONSerializer"},
+    }
+}
 DEBUG = False
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])

@@ -224,7 +224,7 @@ class TestReading:
     @pytest.mark.parametrize("cursor", [b"p=yesterday", b"o=x", b"p=\xff"])
     def test_a_broken_cursor_is_a_problem(self, client, cursor):
         answer = client.get(url("patients"), {"cursor": b64encode(cursor).decode()})
-        assert answer.status_code == 404
+        assert answer.status_code == 400
         assert answer.headers["Content-Type"] == "application/problem+json"
 
     @pytest.mark.parametrize("name", ["items", "analyses", "reports"])
@@ -333,7 +333,7 @@ class TestProblems:
             ("get", "/api/v1/cases/not-an-id", 404, "not_found"),
             ("get", "/api/v1/cases/00000000-0000-4000-8000-000000000000", 404, "not_found"),
             ("delete", "/api/v1/cases", 405, "method_not_allowed"),
-            ("get", "/api/v1/cases?format=xml", 404, "not_found"),
+            ("get", "/api/v1/cases?colour=red", 400, "unknown_parameter"),
         ],
     )
     def test_every_refusal_has_the_envelope(self, client, method, path, status, code):

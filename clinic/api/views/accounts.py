@@ -3,23 +3,28 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
-from rest_framework.throttling import AnonRateThrottle, SimpleRateThrottle
 from rest_framework.views import APIView
 
 from clinic.accounts.models import Site
 from clinic.accounts.services import issue_token
 from clinic.api.base import checked
 from clinic.api.serializers import MeOut, SiteOut, TokenIn, TokenOut
+from clinic.api.throttles import CountedThrottle
+from clinic.audit.context import address_of
+from clinic.canonical import digest
 from clinic.tokens.authentication import TokenAuthentication
 from clinic.tokens.services import revoke
 
 
-class LoginsOfAddress(AnonRateThrottle):
+class LoginsOfAddress(CountedThrottle):
     scope = "login_of_address"
     rate = "30/min"
 
+    def get_cache_key(self, request, view):  # noqa: ARG002 (REST framework's signature)
+        return f"throttle:{self.scope}:{address_of(request)}"
 
-class LoginsOfName(SimpleRateThrottle):
+
+class LoginsOfName(CountedThrottle):
     """Slows down guessing one person's password from many addresses."""
 
     scope = "login_of_name"
@@ -27,7 +32,7 @@ class LoginsOfName(SimpleRateThrottle):
 
     def get_cache_key(self, request, view):  # noqa: ARG002 (REST framework's signature)
         name = request.data.get("username") if isinstance(request.data, dict) else None
-        return self.cache_format % {"scope": self.scope, "ident": str(name).casefold()[:150].encode().hex()}
+        return f"throttle:{self.scope}:{digest(str(name).casefold()[:150])}"
 
 
 class Token(APIView):

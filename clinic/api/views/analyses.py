@@ -4,6 +4,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from clinic.api.base import ReadListOf
+from clinic.api.filters import AnalysisFilter
 from clinic.api.serializers import AnalysisOut, AssessmentOut, FindingOut
 from clinic.audit.models import Action
 from clinic.audit.services import record
@@ -18,7 +19,9 @@ class Analyses(ReadListOf):
     queryset = Analysis.objects.none()
     parent_visible_to = staticmethod(cases_visible_to)
     recorded_as = Action.ANALYSIS_READ
+    filterset_class = AnalysisFilter
     ordering = ("-requested_at", "-id")
+    sortable = ("requested_at",)
 
     def rows(self):
         return analyses_visible_to(self.request.user).filter(case=self.parent)

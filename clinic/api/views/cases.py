@@ -1,28 +1,28 @@
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 
 from clinic.accounts.access import sites_where
-from clinic.api.base import ReadList, ReadOne, checked
-from clinic.api.serializers import CaseIn, CaseOut, PatientIn, PatientOut
+from clinic.api.base import EditOne, ReadList, checked
+from clinic.api.filters import CaseFilter, PatientFilter
+from clinic.api.serializers import CaseEdit, CaseIn, CaseOut, PatientEdit, PatientIn, PatientOut
 from clinic.audit.models import Action
 from clinic.cases.models import Case
-from clinic.cases.services import open_case
+from clinic.cases.services import edit_case, open_case
 from clinic.cases.visibility import cases_visible_to, find, patients_visible_to
 from clinic.patients.models import Patient
-from clinic.patients.services import register_patient, search_patients
-
-Q = OpenApiParameter("q", str, description="Part of a patient's name or record number.")
+from clinic.patients.services import edit_patient, register_patient
 
 
 class Patients(ReadList):
     serializer_class = PatientOut
     queryset = Patient.objects.none()
     recorded_as = Action.PATIENT_SEARCH
+    filterset_class = PatientFilter
+    sortable = ("created_at", "name", "mrn")
 
     def rows(self):
-        return search_patients(patients_visible_to(self.request.user), self.request.query_params.get("q", ""))
+        return patients_visible_to(self.request.user)
 
-    @extend_schema(parameters=[Q])
     def get(self, request, *args, **kwargs):
         """Patients of the user's sites, newest first."""
         return super().get(request, *args, **kwargs)
@@ -36,26 +36,31 @@ class Patients(ReadList):
         return Response(PatientOut(patient).data, status=201)
 
 
-class OnePatient(ReadOne):
+class OnePatient(EditOne):
     visible_to = staticmethod(patients_visible_to)
     recorded_as = Action.PATIENT_READ
     serializer_class = PatientOut
+    edit_serializer_class = PatientEdit
+
+    @extend_schema(request=PatientEdit, responses=PatientOut)
+    def patch(self, request, pk):
+        """Correct what is known of the patient. Reports that are signed keep what they said."""
+        return super().patch(request, pk)
+
+    def edit(self, found, by, changes):
+        return edit_patient(patient=found, changes=changes, by=by)
 
 
 class Cases(ReadList):
     serializer_class = CaseOut
     queryset = Case.objects.none()
     recorded_as = Action.CASE_SEARCH
+    filterset_class = CaseFilter
+    sortable = ("created_at",)
 
     def rows(self):
-        asked = self.request.query_params
-        cases = cases_visible_to(self.request.user)
-        if asked.get("q"):
-            patients = search_patients(patients_visible_to(self.request.user), asked["q"])
-            cases = cases.filter(patient__in=patients)
-        return cases
+        return cases_visible_to(self.request.user)
 
-    @extend_schema(parameters=[Q])
     def get(self, request, *args, **kwargs):
         """Cases of the user's sites, newest first."""
         return super().get(request, *args, **kwargs)
@@ -69,7 +74,16 @@ class Cases(ReadList):
         return Response(CaseOut(case).data, status=201)
 
 
-class OneCase(ReadOne):
+class OneCase(EditOne):
     visible_to = staticmethod(cases_visible_to)
     recorded_as = Action.CASE_READ
     serializer_class = CaseOut
+    edit_serializer_class = CaseEdit
+
+    @extend_schema(request=CaseEdit, responses=CaseOut)
+    def patch(self, request, pk):
+        """Change what is asked, or the history. Reports that are signed keep what they said."""
+        return super().patch(request, pk)
+
+    def edit(self, found, by, changes):
+        return edit_case(case=found, changes=changes, by=by)

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from clinic.api.base import ReadListOf, ReadOne, checked
+from clinic.api.filters import ItemFilter
 from clinic.api.problems import of_error
 from clinic.api.serializers import ItemOut, ItemsIn, ItemsReceivedOut
 from clinic.audit.models import Action
@@ -27,7 +28,9 @@ class Items(ReadListOf):
     queryset = StudyItem.objects.none()
     parent_visible_to = staticmethod(cases_visible_to)
     recorded_as = Action.ITEM_READ
+    filterset_class = ItemFilter
     ordering = ("received_at", "id")
+    sortable = ("received_at", "filename")
     parser_classes = [MultiPartParser]
 
     def initial(self, request, *args, **kwargs):

@@ -1,17 +1,17 @@
 from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
-from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
 from clinic.api.base import ReadListOf, ReadOne, checked
 from clinic.api.serializers import AmendIn, ReportOut, SignIn
+from clinic.api.throttles import CountedByUser, RequestsOfUser
 from clinic.audit.models import Action
 from clinic.cases.models import Report
 from clinic.cases.reports import amend, assessment_of, draft_report, sign
 from clinic.cases.visibility import cases_visible_to, find, reports_visible_to
 
 
-class Signatures(UserRateThrottle):
+class Signatures(CountedByUser):
     """Slows down guessing the password at the signature."""
 
     scope = "signature"
@@ -43,7 +43,7 @@ class OneReport(ReadOne):
 
 
 class SignReport(APIView):
-    throttle_classes = [Signatures]
+    throttle_classes = [RequestsOfUser, Signatures]
 
     @extend_schema(request=SignIn, responses={201: ReportOut})
     def post(self, request, pk):

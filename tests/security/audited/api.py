@@ -27,12 +27,18 @@ LINES = {
             body=lambda world: {"site": str(world["site"].pk), "mrn": "new-1", "name": "Quillfeather the second"},
         ),
     ],
-    "api:patient": shows("patient.read", "patient"),
+    "api:patient": [
+        shows("patient.read", "patient"),
+        shows("patient.edit", "patient", method="patch", body={"sex": "other"}, headers={"If-Match": "*"}),
+    ],
     "api:cases": [
         shows("case.search"),
         acts("case.create", body=lambda world: {"patient": str(world["patient"].pk), "title": "Second opinion"}),
     ],
-    "api:case": shows("case.read", "case"),
+    "api:case": [
+        shows("case.read", "case"),
+        shows("case.edit", "case", method="patch", body={"title": "Quillfeather again"}, headers={"If-Match": "*"}),
+    ],
     "api:items": [
         shows("item.read", "case"),
         shows(

@@ -17,6 +17,8 @@ ROWS = {
     "GET api:patients": staff(200, others=403, elsewhere=200),
     "POST api:patients": MADE,
     "GET api:patient": READ,
+    "PATCH api:patient": staff(428),
+    "PATCH api:case": staff(428),
     "GET api:cases": staff(200, others=403, elsewhere=200),
     "POST api:cases": MADE,
     "GET api:case": READ,
