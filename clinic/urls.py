@@ -21,5 +21,6 @@ urlpatterns = [
     path("healthz", healthz),
     path("api/v1/", include("clinic.api.urls")),
     path("", include("clinic.uploads.urls")),
+    path("", include("clinic.interop.urls")),
     path("", include("clinic.portal.urls")),
 ]

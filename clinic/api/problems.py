@@ -9,7 +9,7 @@ from rest_framework.views import exception_handler
 from clinic.errors import MarrowError
 
 MEDIA_TYPE = "application/problem+json"
-API_PREFIX = "/api/"
+API_PREFIXES = ("/api/", "/cds-services", "/dicomweb/", "/fhir")
 TITLES = {
     400: "The input was not accepted",
     401: "Not logged in",
@@ -82,10 +82,10 @@ def _flatten(detail, place=""):
 
 
 def _or_page(status, code, detail, page):
-    """Django's own error answers: the envelope below /api/, the page elsewhere."""
+    """Django's own error answers: the envelope below /api/ and the standards' own addresses, the page elsewhere."""
 
     def answer(request, *args, **kwargs) -> HttpResponse:
-        if not request.path.startswith(API_PREFIX):
+        if not request.path.startswith(API_PREFIXES):
             return page(request, *args, **kwargs)
         return JsonResponse(problem(status, code, detail, path=request.path), status=status, content_type=MEDIA_TYPE)
 

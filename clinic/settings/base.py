@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "clinic.cases",
     "clinic.uploads",
     "clinic.audit",
+    "clinic.interop.results",
     "clinic.api",
     "clinic.tokens",
     "clinic.portal",

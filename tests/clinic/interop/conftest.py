@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+
+
+def observation(code, value, unit, *, subject, identifier=None, status="final", at="2026-03-02T08:00:00Z"):
+    said = {
+        "resourceType": "Observation",
+        "status": status,
+        "code": {"coding": [{"system": LOINC, "code": code}]},
+        "subject": subject,
+        "effectiveDateTime": at,
+        "valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": unit},
+    }
+    return said | ({"identifier": [{"system": "urn:lis", "value": identifier}]} if identifier else {})
+
+
+def person(mrn="P-1", **said):
+    base = {
+        "resourceType": "Patient",
+        "identifier": [{"system": "urn:marrow:site:home:mrn", "value": mrn}],
+        "name": [{"family": "Synthetic", "given": ["Fay"]}],
+        "gender": "female",
+        "birthDate": "1980-04-01",
+    }
+    return base | said
+
+
+@pytest.fixture
+def fhir(api):
+    """``fhir(user).get("Patient")``: a client of /fhir that sends and reads FHIR."""
+
+    def of(user=None):
+        client = api(user)
+
+        class Fhir:
+            def get(self, path, **said):
+                return client.get(f"/fhir/{path}", **said)
+
+            def post(self, path, body, **said):
+                return client.post(f"/fhir/{path}", json.dumps(body), content_type="application/fhir+json", **said)
+
+        return Fhir()
+
+    return of
