@@ -17,6 +17,7 @@ from tests.security.matrix import LOGIN, METHODS, USERS, World, denials, elsewhe
 
 pytestmark = pytest.mark.django_db
 ROWS = list(rows())
+JSON_ROUTES = ("api:", "fhir:base", "fhir:type", "fhir_base", "interop:", "cds:")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,7 +34,7 @@ def send(client, row, url, body):
     """One request, undone afterwards. Returns (status, content, media type, the denials it left)."""
     cache.clear()
     before = denials().count()
-    api = row.route.startswith("api:")
+    api = row.route.startswith(JSON_ROUTES)
     files = any(hasattr(value, "read") for value in (body or {}).values())
     how = {"format": "json" if api and not files else "multipart"} if row.method != "GET" else {}
     for value in (body or {}).values():

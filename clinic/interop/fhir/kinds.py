@@ -3,6 +3,7 @@
 from clinic.interop.fhir.answers import DIFFERENTIALS, PROVENANCES, RISKS, SUBTYPES
 from clinic.interop.fhir.documents import DEVICES, REPORTS
 from clinic.interop.fhir.labs import LABS
+from clinic.interop.fhir.log import EVENTS
 from clinic.interop.fhir.people import PATIENTS
 
 SOURCES = {
@@ -12,12 +13,14 @@ SOURCES = {
     "RiskAssessment": [RISKS],
     "Provenance": [PROVENANCES],
     "Device": [DEVICES],
+    "AuditEvent": [EVENTS],
 }
-ACT = {}  # what one must be allowed to, where it is not case.view
+ACT = {"AuditEvent": "audit.view"}  # what one must be allowed to, where it is not case.view
 CREATED = ("Patient", "Observation")
 TYPES = {
     "_id": "token",
     "_lastUpdated": "date",
+    "agent": "string",
     "birthdate": "date",
     "category": "token",
     "code": "token",
@@ -29,11 +32,13 @@ TYPES = {
     "identifier": "token",
     "issued": "date",
     "name": "string",
+    "outcome": "token",
     "organization": "reference",
     "patient": "reference",
     "recorded": "date",
     "started": "date",
     "status": "token",
+    "subtype": "token",
     "subject": "reference",
     "target": "reference",
 }

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.db import transaction
 
 from clinic.cases.visibility import find, patients_visible_to
-from clinic.errors import InvalidInput, MarrowError, NotFound
+from clinic.errors import InvalidInput, MarrowError
 from clinic.interop.fhir.kinds import CREATED, SOURCES
 from clinic.interop.fhir.labs import create_lab, lab_resource
 from clinic.interop.fhir.outcome import NotUnderstood, SeveralMatch
@@ -113,11 +113,8 @@ def _subject(said, by, place, known):
     subject = said.get("subject") or {}
     text = known.get(subject.get("reference", ""), subject.get("reference", ""))
     if text.startswith("Patient/"):
-        try:
-            return find(patients_visible_to, text.removeprefix("Patient/"), by=by)
-        except NotFound:
-            pass
-    elif number := subject.get("identifier"):
+        return find(patients_visible_to, text.removeprefix("Patient/"), by=by)
+    if number := subject.get("identifier"):
         asked = by_identifier("|".join(filter(None, (number.get("system", ""), number.get("value", "")))))
         if len(found := patients_visible_to(by).filter(asked)[:2]) == 1:
             return found[0]

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from django.db import transaction
 from django.utils.cache import patch_vary_headers
-from rest_framework.parsers import FormParser, JSONParser
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
@@ -25,6 +25,7 @@ from clinic.interop.fhir.structure import validated
 from clinic.interop.fhir.taking import create, transact
 
 MEDIA_TYPE = "application/fhir+json"
+READ = {Action.PATIENT_SEARCH: Action.PATIENT_READ}
 
 
 class FhirRenderer(JSONRenderer):
@@ -152,7 +153,7 @@ class OfType(FhirView):
 class SearchByForm(OfType):
     """``POST …/_search``: for queries that must not stand in a log of addresses."""
 
-    parser_classes = [FormParser]
+    parser_classes = [FormParser, MultiPartParser]
     http_method_names = ["post", "options"]
 
     def post(self, request, kind):
@@ -208,8 +209,10 @@ def _known(kind):
 
 
 def _note(sources, user, detail, obj=None):
-    if sources[0].recorded_as:
-        record(sources[0].recorded_as, by=user, obj=obj, detail={"fhir": detail}, case=_case_of(obj))
+    action = sources[0].recorded_as
+    if action:
+        action = READ.get(action, action) if obj else action
+        record(action, by=user, obj=obj, detail={"fhir": detail}, case=_case_of(obj))
 
 
 def _case_of(row):
@@ -233,4 +236,5 @@ def _note_foreign(kind, id_, user):
 
 def _tags(resource):
     meta = resource["meta"]
-    return {"ETag": f'W/"{meta.get("versionId", meta["lastUpdated"])}"'}
+    tag = meta.get("versionId") or meta.get("lastUpdated")
+    return {"ETag": f'W/"{tag}"'} if tag else {}

@@ -66,7 +66,7 @@ def test_a_patient_in_and_out(fhir, integrator, clinician):
     assert again["identifier"][0]["value"] == "P-77"
     assert again["name"][0] == {"text": "Synthetic, Fay", "family": "Synthetic", "given": ["Fay"]}
     assert again["birthDate"] == "1980-04-01"
-    assert AuditEvent.objects.filter(action=Action.PATIENT_SEARCH, object_id=said["id"]).exists()
+    assert AuditEvent.objects.filter(action=Action.PATIENT_READ, object_id=said["id"]).exists()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,8 @@ def test_a_laboratory_value_by_loinc_and_ucum(fhir, integrator, site):
         ({"valueQuantity": {"value": 5, "code": "10*9/L", "system": "urn:own"}}, "not_ucum"),
         ({"effectiveDateTime": "2026"}, "no_time"),
         ({"effectiveDateTime": "2126-01-01"}, "in_future"),
-        ({"subject": {"reference": "Patient/unknown"}}, "unknown_patient"),
+        ({"subject": {"reference": "Group/1"}}, "unknown_patient"),
+        ({"subject": {"identifier": {"value": "nobody's"}}}, "unknown_patient"),
         ({"status": "entered-in-error", "identifier": [{"value": "never"}]}, "unknown_result"),
     ],
 )
@@ -231,6 +232,11 @@ def test_a_value_that_cannot_be_placed_is_refused(fhir, integrator, site, change
     sent = observation("6690-2", 5, "10*9/L", subject=subject) | change
     refused(fhir(integrator).post("Observation", sent), 422, code)
     assert not LabResult.objects.exists()
+
+
+def test_a_value_of_an_unknown_patient_is_not_taken(fhir, integrator):
+    sent = observation("6690-2", 5, "10*9/L", subject={"reference": "Patient/nobody"})
+    refused(fhir(integrator).post("Observation", sent), 404, "not_found")
 
 
 @pytest.mark.parametrize("body", [[], 3, "x", {}, {"resourceType": "Bundle"}, {"resourceType": "Patient", "nme": 1}])
@@ -314,6 +320,20 @@ def test_a_search_by_form_keeps_names_out_of_addresses(api, clinician, site):
         "/fhir/Patient/_search", "name=moreau", content_type="application/x-www-form-urlencoded"
     )
     assert len(read(answer)["entry"]) == 1
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+def test_there_is_nothing_else(api, clinician, method):
+    refused(getattr(api(clinician), method)("/fhir/Patient/1/2/3"), 404, "not_found")
+    refused(getattr(api(), method)("/fhir/Patient/1/2/3"), 401, None)
+
+
+def test_the_log_is_told_to_those_who_oversee_it(fhir, clinician, auditor, site):
+    patient = PatientFactory(site=site)
+    read(fhir(clinician).get(f"Patient/{patient.pk}"))
+    said = read(fhir(auditor).get(f"AuditEvent?patient=Patient/{patient.pk}&subtype=patient.read"))["entry"]
+    assert [one["resource"]["agent"][0]["who"]["identifier"]["value"] for one in said] == [str(clinician.pk)]
+    assert AuditEvent.objects.filter(action=Action.AUDIT_READ, actor_id=str(auditor.pk)).count() == 1
 
 
 @pytest.mark.parametrize("method", ["put", "patch", "delete"])
