@@ -4,11 +4,12 @@ from datetime import UTC, date, datetime
 
 import factory
 from django.contrib.auth.hashers import make_password
+from django.db import transaction
 from factory.django import DjangoModelFactory
 
 from clinic.accounts.models import Membership, Role, Site, User
 from clinic.canonical import digest
-from clinic.cases import files
+from clinic.cases import files, triage
 from clinic.cases.models import (
     Analysis,
     AnalysisStatus,
@@ -46,6 +47,11 @@ ASSESSED = {
     "reasons": [],
 }
 ABSTAINED = ASSESSED | {"status": "abstained", "answer": None, "reasons": ["The input is unlike what was trained on."]}
+
+
+@transaction.atomic
+def triaged(case_id):
+    triage.refresh(case_id)
 
 
 class SiteFactory(DjangoModelFactory):
@@ -91,6 +97,7 @@ class CaseFactory(DjangoModelFactory):
         model = Case
 
     patient = factory.SubFactory(PatientFactory)
+    site = factory.SelfAttribute("patient.site")
     title = "New blasts in the count"
     created_by = factory.SubFactory(UserFactory)
 
@@ -100,6 +107,7 @@ class ItemFactory(DjangoModelFactory):
 
     class Meta:
         model = StudyItem
+        skip_postgeneration_save = True
 
     class Params:
         content = factory.Sequence(lambda n: f"hb_g_l,wbc_10e9_l\n{80 + n},12\n".encode())
@@ -111,6 +119,10 @@ class ItemFactory(DjangoModelFactory):
     size = factory.LazyAttribute(lambda item: len(item.content))
     status = ItemStatus.VALID
     received_by = factory.SubFactory(UserFactory)
+
+    @factory.post_generation
+    def into_triage(self, create, extracted, **kwargs):
+        triaged(self.case_id)
 
 
 class BundleFactory(DjangoModelFactory):
@@ -148,6 +160,7 @@ class AnalysisFactory(DjangoModelFactory):
     @factory.post_generation
     def take_items(self, create, extracted, **kwargs):
         self.items.set(self.case.items.filter(status=ItemStatus.VALID))
+        triaged(self.case_id)
 
 
 class FindingFactory(DjangoModelFactory):
@@ -175,6 +188,7 @@ class ArtefactFactory(DjangoModelFactory):
 class AssessmentFactory(DjangoModelFactory):
     class Meta:
         model = Assessment
+        skip_postgeneration_save = True
 
     class Params:
         abstained = False
@@ -187,6 +201,10 @@ class AssessmentFactory(DjangoModelFactory):
         lambda said: said.body["answer"]["probability"] if said.body["answer"] else None
     )
     digest = factory.LazyAttribute(lambda said: digest(said.body))
+
+    @factory.post_generation
+    def into_triage(self, create, extracted, **kwargs):
+        triaged(self.analysis.case_id)
 
 
 def assessed_case(site, **said):

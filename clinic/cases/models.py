@@ -4,23 +4,74 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from clinic.accounts.models import Site
 from clinic.patients.models import Patient
 
 USER = settings.AUTH_USER_MODEL
 
 
+class CaseState(models.TextChoices):
+    ANALYSING = "analysing", "Analysing"
+    FAILED = "failed", "Analysis failed"
+    CHECKING = "checking", "Files being checked"
+    ASSESSED = "assessed", "Assessed, not signed"
+    ABSTAINED = "abstained", "No answer, not signed"
+    SIGNED = "signed", "Signed"
+    OPEN = "open", "Not analysed"
+
+
+class Triage(models.IntegerChoices):
+    """The order of the worklist; within one rank the oldest case comes first."""
+
+    URGENT = 0
+    DISCORDANT = 1
+    WAITING = 2
+    SIGNED = 3
+
+
 class Case(models.Model):
-    """One diagnostic work-up of one patient."""
+    """One diagnostic work-up of one patient.
+
+    From ``state`` on: copies of what the case's other rows say, kept by clinic.cases.triage alone, in the transaction
+    of each change. ``site`` is the patient's. The worklist reads one table in the order of one index.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="cases")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cases")
+    accession = models.CharField(max_length=64, blank=True, help_text="The laboratory's own number of the order")
     title = models.CharField(max_length=200, blank=True, help_text="What is asked, in a line")
     history = models.TextField(blank=True, help_text="Clinical history, as told; no model reads it")
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(USER, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=20, choices=CaseState, default=CaseState.OPEN, editable=False)
+    triage = models.PositiveSmallIntegerField(choices=Triage, default=Triage.WAITING, editable=False)
+    answer = models.CharField(max_length=60, blank=True, editable=False)
+    probability = models.FloatField(null=True, blank=True, editable=False)
+    urgent = models.BooleanField(default=False, editable=False)
+    discordant = models.BooleanField(default=False, editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["-created_at", "-id"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site", "accession"], condition=~Q(accession=""), name="accession_unique_per_site"
+            ),
+            models.CheckConstraint(condition=Q(state__in=CaseState.values), name="case_state_known"),
+            models.CheckConstraint(condition=Q(triage__in=Triage.values), name="case_triage_known"),
+            models.CheckConstraint(
+                condition=Q(state="signed", triage=Triage.SIGNED) | (~Q(state="signed") & ~Q(triage=Triage.SIGNED)),
+                name="signed_case_is_last_in_triage",
+            ),
+            models.CheckConstraint(
+                condition=~Q(triage=Triage.URGENT) | Q(urgent=True), name="urgent_triage_has_an_alert"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"]),
+            models.Index(fields=["site", "triage", "created_at", "id"], name="case_in_triage"),
+            models.Index(fields=["site", "state", "created_at", "id"], name="case_in_state"),
+            models.Index(fields=["site", "created_at", "id"], name="case_by_age"),
+        ]
 
 
 class ItemKind(models.TextChoices):

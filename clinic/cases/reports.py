@@ -9,6 +9,7 @@ from clinic.audit.anchors import anchor_head
 from clinic.audit.models import Action
 from clinic.audit.services import deny, record
 from clinic.canonical import digest, plain
+from clinic.cases import triage
 from clinic.cases.models import Assessment, AssessmentStatus, Decision, Report, SignOff
 from clinic.errors import Conflict, Denied, InvalidInput
 from clinic.registry.models import ModelBundle
@@ -105,6 +106,7 @@ def sign(*, report, by, password, decision, diagnosis="", reason=""):
             report_digest=report.digest,
         )
         said = {"decision": decision, "diagnosis": diagnosis, "report_digest": report.digest}
+        triage.refresh(report.case_id)
         record(Action.REPORT_SIGN, by=by, obj=report, detail=said, after=report.body)
         transaction.on_commit(anchor_head, robust=True)  # the log's head is signed whenever a report is
     return sign_off

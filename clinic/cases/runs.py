@@ -15,6 +15,7 @@ from django.utils import timezone
 from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.canonical import digest
+from clinic.cases import triage
 from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
 from clinic.cases.models import (
     LIVE,
@@ -112,6 +113,7 @@ def complete(analysis, assessment):
         body=assessment,
         digest=digest(assessment),
     )
+    triage.refresh(analysis.case_id)
     _log(
         Action.ANALYSIS_COMPLETE,
         analysis,
@@ -138,6 +140,7 @@ def _end(rows, status, action, *, by=None, **fields):
     end = {"finished_at": timezone.now(), "lease_until": None, **fields}
     if analysis is None or not move(rows, expect=LIVE, to=status, **end):
         return False
+    triage.refresh(analysis.case_id)
     _log(action, analysis, by=by, detail={"attempt": analysis.attempt} | {k: v for k, v in fields.items() if v})
     return True
 

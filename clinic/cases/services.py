@@ -7,7 +7,7 @@ from clinic.accounts.access import require
 from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.canonical import canonical_json
-from clinic.cases import files, runs
+from clinic.cases import files, runs, triage
 from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
 from clinic.cases.models import LIVE, Analysis, Case, ItemKind, ItemStatus, StudyItem
 from clinic.cases.moves import move
@@ -21,10 +21,17 @@ FUSION = "fusion"
 
 
 @transaction.atomic
-def open_case(*, patient, title="", history="", by):
+def open_case(*, patient, title="", history="", accession="", by):
+    """Raises Conflict where the site has a case with this accession number already."""
     require(by, "case.create", patient.site, obj=patient)
-    case = Case.objects.create(patient=patient, title=title, history=history, created_by=by)
-    record(Action.CASE_CREATE, by=by, obj=case, after={"title": title, "history": history})
+    said = {"title": title, "history": history, "accession": accession.strip()}
+    try:
+        with transaction.atomic():
+            case = Case.objects.create(patient=patient, site=patient.site, created_by=by, **said)
+    except IntegrityError as error:
+        problem = f"There is already a case with the accession number {said['accession']} at this site."
+        raise Conflict("accession_exists", problem, "Open that case, or correct it.", place="accession") from error
+    record(Action.CASE_CREATE, by=by, obj=case, after=said)
     return case
 
 
@@ -67,6 +74,7 @@ def receive_item(*, case, file, filename, kind, options=None, by):
             checked_at=timezone.now() if summary else None,
             received_by=by,
         )
+        triage.refresh(case.pk)
         record(Action.ITEM_RECEIVE, by=by, obj=item, detail={"kind": kind, "sha256": sha256, "size": size})
         if status == ItemStatus.RECEIVED:
             send(VALIDATE_ITEM, str(item.pk))
@@ -124,6 +132,7 @@ def accept_item(*, item, summary):
     """The reader could use it; ``summary`` is what it saw. False where the item was judged already."""
     moved = move(item, expect=[ItemStatus.RECEIVED], to=ItemStatus.VALID, summary=summary, checked_at=timezone.now())
     if moved:
+        triage.refresh(item.case_id)
         record(Action.ITEM_ACCEPT, obj=item, after=summary)
     return moved
 
@@ -135,6 +144,7 @@ def reject_item(*, item, rejection):
         item, expect=[ItemStatus.RECEIVED], to=ItemStatus.REJECTED, rejection=rejection, checked_at=timezone.now()
     )
     if moved:
+        triage.refresh(item.case_id)
         record(Action.ITEM_REJECT, obj=item, detail={"code": rejection["code"]}, after=rejection)
     return moved
 
@@ -158,6 +168,7 @@ def request_analysis(*, case, by):
         raise Conflict("analysis_running", problem, "Wait for it, or cancel it.", place="case") from error
     analysis.items.set(items)
     said = {"items": {str(item.pk): item.sha256 for item in items}, "bundles": bundles}
+    triage.refresh(case.pk)
     record(Action.ANALYSIS_REQUEST, by=by, obj=analysis, detail=said)
     send(RUN_ANALYSIS, str(analysis.pk))
     return analysis

@@ -14,7 +14,7 @@ def patients_visible_to(user):
 
 
 def cases_visible_to(user):
-    cases = Case.objects.filter(patient__site__in=sites_where(user, "case.view"))
+    cases = Case.objects.filter(site__in=sites_where(user, "case.view"))
     return cases.select_related("patient__site", "created_by")
 
 

@@ -2,6 +2,8 @@ import uuid
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Value
+from django.db.models.functions import Concat, Lower
 
 from clinic.accounts.models import Site
 
@@ -21,6 +23,12 @@ class Patient(models.Model):
     birth_date = models.DateField(null=True, blank=True)
     sex = models.CharField(max_length=10, choices=Sex, default=Sex.UNKNOWN)
     synthetic = models.BooleanField(default=False, help_text="Made by a program; no person")
+    search = models.GeneratedField(
+        expression=Lower(Concat(Value(" "), "name", Value(" "), "mrn")),
+        output_field=models.CharField(max_length=270),
+        db_persist=True,
+        help_text="What is searched: each word after a space, so that a short one can be looked for by its beginning",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
 
@@ -30,7 +38,10 @@ class Patient(models.Model):
             models.CheckConstraint(condition=~models.Q(mrn=""), name="patient_has_mrn"),
             models.CheckConstraint(condition=models.Q(sex__in=Sex.values), name="patient_sex_known"),
         ]
-        indexes = [models.Index(fields=["-created_at", "-id"])]
+        indexes = [
+            models.Index(fields=["-created_at", "-id"]),
+            models.Index(fields=["name", "id"], name="patient_by_name"),
+        ]
 
     def __str__(self):
         return f"{self.name} ({self.mrn})"

@@ -1,5 +1,4 @@
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from clinic.accounts.access import require
@@ -52,5 +51,6 @@ def _check_birth_date(birth_date):
 
 
 def search_patients(patients, text):
-    """Those of ``patients`` whose name or record number contains ``text``."""
-    return patients.filter(Q(name__icontains=text) | Q(mrn__icontains=text)) if text else patients
+    """Those of ``patients`` whose name or record number has ``text`` in it; one or two characters must begin a word."""
+    wanted = " ".join(text.lower().split())
+    return patients.filter(search__contains=wanted if len(wanted) > 2 else f" {wanted}") if wanted else patients

@@ -6,6 +6,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from clinic.accounts.access import sites_where
 from clinic.audit.models import Action
 from clinic.cases.models import Decision, ItemKind
+from clinic.cases.worklist import SORTS, VIEWS
 from clinic.patients.models import Sex
 from ml.diagnosis_tree import load_tree
 
@@ -26,6 +27,37 @@ class SignInForm(AuthenticationForm):
     }
 
 
+class WorklistForm(forms.Form):
+    """The address of a list as it is read; what cannot be read falls back to the list of what is to do."""
+
+    PERIODS = {"1": "Last 24 hours", "7": "Last 7 days", "30": "Last 30 days"}
+
+    q = forms.CharField(required=False, max_length=100, label="Name, record or accession number")
+    view = forms.ChoiceField(required=False, choices=[(name, text) for name, (text, _) in VIEWS.items()])
+    sort = forms.ChoiceField(
+        required=False,
+        label="Order",
+        choices=[("", "As usual for this list"), *((name, text) for name, (text, _) in SORTS.items())],
+    )
+    site = forms.ModelChoiceField(queryset=None, required=False, empty_label="All my sites")
+    days = forms.ChoiceField(required=False, label="Opened", choices=[("", "At any time"), *PERIODS.items()])
+    synthetic = forms.ChoiceField(
+        required=False, label="Patients", choices=[("", "All"), ("no", "Persons"), ("only", "Synthetic")]
+    )
+    after = forms.CharField(required=False, max_length=120)
+
+    SAVED = ("view", "sort", "site", "days", "synthetic")
+
+    def __init__(self, *args, sites, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["site"].queryset = sites
+
+    def asked(self):
+        self.is_valid()
+        said = {name: self.cleaned_data.get(name) or "" for name in self.fields}
+        return said | {"view": said["view"] or "todo", "days": int(said["days"] or 0)}
+
+
 class PatientForm(forms.Form):
     site = forms.ModelChoiceField(queryset=None, empty_label=None)
     mrn = forms.CharField(label="Medical record number", max_length=64)
@@ -40,6 +72,9 @@ class PatientForm(forms.Form):
 
 
 class CaseForm(forms.Form):
+    accession = forms.CharField(
+        label="Accession number", max_length=64, required=False, help_text="The laboratory's own number of the order."
+    )
     title = forms.CharField(label="What is asked", max_length=200, required=False)
     history = forms.CharField(
         label="Clinical history",

@@ -8,6 +8,7 @@ from pypdf import PdfReader
 from clinic.cases import files
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
+from clinic.portal.models import SavedView
 from clinic.tokens.services import create_service_token
 from clinic.uploads import services as uploads
 from ml.fusion import fuse
@@ -65,6 +66,7 @@ def made(site, clinician):
         "ready": ready,
         "upload": uploads.start(case=ready, filename="quillfeather.csv", size=len(b"{}"), by=clinician),
         "refused_upload": _refused(ready, clinician),
+        "saved_view": SavedView.objects.create(user=clinician, name="Mine"),
         "failed": failed,
         "failed_analysis": failed_analysis,
         "live": live,

@@ -5,6 +5,7 @@ from datetime import date
 
 from django import template
 from django.utils import timezone
+from django.utils.timesince import timesince
 
 from clinic.accounts import access
 from ml.diagnosis_tree import load_tree
@@ -89,6 +90,12 @@ def age(patient):
     today = timezone.localdate()
     months = (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)
     return f"{months // 12} years" if months >= 24 else f"{months} months"
+
+
+@register.filter
+def ago(moment):
+    """How long since, by its largest unit."""
+    return f"{timesince(moment, depth=1)} ago"
 
 
 @register.filter

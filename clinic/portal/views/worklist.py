@@ -1,86 +1,27 @@
-"""The worklist: the cases that a person may see, newest first, with what each is waiting for."""
+"""The worklist: the cases that a person may see, in the order in which they should be looked at."""
 
 import hashlib
 import json
-from uuid import UUID
+from urllib.parse import urlencode
 
-from django.db.models import Case as Choice
-from django.db.models import CharField, Exists, OuterRef, Q, Subquery, Value, When
+from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
 
-from clinic.accounts.access import may
+from clinic.accounts.access import may, sites_where
 from clinic.audit.models import Action
-from clinic.cases.models import LIVE, Analysis, Assessment, SignOff, StudyItem
-from clinic.cases.visibility import cases_visible_to
-from clinic.patients.models import Patient
-from clinic.patients.services import search_patients
+from clinic.cases.models import CaseState, Triage
+from clinic.cases.visibility import find
+from clinic.cases.worklist import COUNTED, VIEWS, counts_of, page_of, place
+from clinic.errors import MarrowError
+from clinic.portal import saved_views
+from clinic.portal.forms import WorklistForm
 from clinic.portal.guard import allowed, note
 
 PAGE = 40
-STATES = {
-    "analysing": "Analysing",
-    "failed": "Analysis failed",
-    "checking": "Files being checked",
-    "assessed": "Assessed, not signed",
-    "abstained": "No answer, not signed",
-    "signed": "Signed",
-    "open": "Not analysed",
-}
-SHOWN = ("state", "answer", "probability", "urgent", "discordant")
-
-
-def with_state(cases):
-    """Each case with its one state, and what its newest assessment says."""
-    runs = Analysis.objects.filter(case=OuterRef("pk")).order_by("-requested_at", "-id")
-    newest = Assessment.objects.filter(analysis__case=OuterRef("pk")).order_by("-created_at", "-id")
-    last = {name: Subquery(newest.values(name)[:1]) for name in ("answer", "probability", "urgent", "discordant")}
-    cases = cases.annotate(
-        run=Subquery(runs.values("status")[:1]),
-        assessment=Subquery(newest.values("pk")[:1]),
-        verdict=Subquery(newest.values("status")[:1]),
-        **last,
-    )
-    signed = SignOff.objects.filter(report__assessment=OuterRef("assessment"))
-    unchecked = StudyItem.objects.filter(case=OuterRef("pk"), status="received")
-    return cases.annotate(
-        state=Choice(
-            When(run__in=LIVE, then=Value("analysing")),
-            When(run="failed", then=Value("failed")),
-            When(Exists(unchecked), then=Value("checking")),
-            When(Exists(signed), then=Value("signed")),
-            When(verdict__isnull=False, then="verdict"),
-            default=Value("open"),
-            output_field=CharField(),
-        )
-    )
-
-
-def rows_for(request):
-    """One page of cases, and whether there are more."""
-    visible = cases_visible_to(request.user)
-    cases = with_state(visible).order_by("-created_at", "-id")
-    if q := request.GET.get("q", "").strip():
-        cases = cases.filter(patient__in=search_patients(Patient.objects.all(), q))
-    if (state := request.GET.get("state")) in STATES:
-        cases = cases.filter(state=state)
-    if after := visible.filter(pk=_uuid(request.GET.get("after"))).first():
-        cases = cases.filter(Q(created_at__lt=after.created_at) | Q(created_at=after.created_at, id__lt=after.pk))
-    rows = list(cases[: PAGE + 1])
-    return rows[:PAGE], len(rows) > PAGE
-
-
-def _uuid(text):
-    try:
-        return UUID(text or "")
-    except ValueError:
-        return None
-
-
-def _mark(rows):
-    said = [[str(row.pk), *(getattr(row, name) for name in SHOWN)] for row in rows]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+SHOWN = ("state", "triage", "answer", "probability")
 
 
 @require_GET
@@ -94,21 +35,99 @@ def home(request):
 @require_GET
 @allowed("case.view")
 def worklist(request):
-    rows, more = rows_for(request)
-    q = request.GET.get("q", "").strip()
-    note(request, Action.CASE_SEARCH, detail={"query": q, "hits": [str(row.pk) for row in rows]})
-    query = request.GET.copy()
-    query["after"] = str(rows[-1].pk) if rows else ""
-    shown = {"rows": rows, "more": query.urlencode() if more else "", "mark": _mark(rows), "states": STATES, "q": q}
-    return render(request, "portal/worklist.html", shown | {"state": request.GET.get("state", "")})
+    form, asked, sites = _asked(request)
+    try:
+        rows, more = page_of(request.user, _chosen(asked, sites), asked, size=PAGE)
+    except MarrowError as error:  # a place in the list that is none: its beginning, and why
+        messages.error(request, error.detail)
+        return redirect(f"{reverse('portal:worklist')}?{urlencode(_kept(asked))}")
+    found = {"query": asked["q"], "view": asked["view"], "hits": [str(row.pk) for row in rows]}
+    note(request, Action.CASE_SEARCH, detail=found)
+    counts = counts_of(request.user, sites)
+    here = _kept(asked)
+    page = {
+        "form": form,
+        "asked": asked,
+        "rows": rows,
+        "next": urlencode(here | {"after": place(rows[-1], asked["view"], asked["sort"])}) if more else "",
+        "first": urlencode(here) if asked["after"] else "",
+        "mark": _mark(rows, counts),
+        "tabs": _tabs(here, asked["view"], counts),
+        "title": VIEWS[asked["view"]][0],
+        "narrowed": sum(bool(asked[name]) for name in ("q", "site", "days", "synthetic")),
+        "several_sites": len(sites) > 1,
+        "saved": saved_views.saved_views_of(request.user),
+        "query": urlencode({name: value for name, value in here.items() if name in WorklistForm.SAVED}),
+        "Triage": Triage,
+        "CaseState": CaseState,
+    }
+    return render(request, "portal/worklist.html", page)
 
 
 @require_GET
 @allowed("case.view")
 def worklist_pulse(request):
     """Whether the list has changed since ``mark``: no patient data, so no event. The page then reloads: that is one."""
-    rows, _ = rows_for(request)
+    _, asked, sites = _asked(request)
+    try:
+        mark = _mark(page_of(request.user, _chosen(asked, sites), asked, size=PAGE)[0], counts_of(request.user, sites))
+    except MarrowError:  # the page says why
+        mark = None
     response = HttpResponse(status=204)
-    if request.GET.get("mark") != _mark(rows):
+    if request.GET.get("mark") != mark or not mark:
         response["HX-Trigger"] = "worklist-changed"
     return response
+
+
+@require_POST
+@allowed("case.view")
+def save_view(request):
+    form, asked, _ = _asked(request, request.POST)
+    query = urlencode({name: value for name, value in _kept(asked).items() if name in form.SAVED})
+    try:
+        saved_views.save_view(name=request.POST.get("name", ""), query=query, by=request.user)
+    except MarrowError as error:
+        messages.error(request, error.detail)
+    return redirect(f"{reverse('portal:worklist')}?{query}")
+
+
+@require_POST
+@allowed("case.view")
+def delete_view(request, pk):
+    find(saved_views.saved_views_of, pk, by=request.user).delete()
+    return redirect("portal:worklist")
+
+
+def _asked(request, said=None):
+    sites = sites_where(request.user, "case.view").order_by("name")
+    form = WorklistForm(said or request.GET, sites=sites)
+    return form, form.asked(), list(sites)
+
+
+def _chosen(asked, sites):
+    return [asked["site"]] if asked["site"] else sites
+
+
+def _kept(asked):
+    """What the address of this list says, without the page within it."""
+    said = {name: asked[name] for name in ("view", "q", "sort", "days", "synthetic") if asked[name]}
+    return said | ({"site": str(asked["site"].pk)} if asked["site"] else {})
+
+
+def _tabs(here, view, counts):
+    rest = {name: value for name, value in here.items() if name != "view"}
+    return [
+        {
+            "url": f"?{urlencode({'view': name} | rest)}",
+            "text": text,
+            "current": name == view,
+            "count": f"{COUNTED}+" if counts[name] is None else counts[name],
+            "tone": "danger" if name == "urgent" and counts[name] != 0 else "",
+        }
+        for name, (text, _) in VIEWS.items()
+    ]
+
+
+def _mark(rows, counts):
+    said = [[str(row.pk), *(getattr(row, name) for name in SHOWN)] for row in rows]
+    return hashlib.sha256(json.dumps([said, counts]).encode()).hexdigest()[:16]

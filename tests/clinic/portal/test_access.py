@@ -30,7 +30,7 @@ def test_reading_is_recorded_once(client, clinician, case, report, name):
     event = events(READING[name]).get()
     assert event.actor_id == str(clinician.pk)
     if name == "worklist":
-        assert json.loads(event.body)["detail"] == {"query": "", "hits": [str(case.pk)]}
+        assert json.loads(event.body)["detail"] == {"query": "", "view": "todo", "hits": [str(case.pk)]}
     else:
         assert (event.case_id, event.patient_id) == (str(case.pk), str(case.patient_id))
 

@@ -24,44 +24,6 @@ from tests.portal_cases import address, events, finding, fused_case
 
 pytestmark = pytest.mark.django_db
 
-# The worklist
-
-
-def test_worklist_searches_filters_and_pages(client, clinician, site, monkeypatch):
-    monkeypatch.setattr("clinic.portal.views.worklist.PAGE", 2)
-    for number in range(3):
-        CaseFactory(patient__site=site, patient__name=f"Person {number}", patient__mrn=f"A-{number}")
-    fused_case(site, [finding("labs", "APL")], patient__name="Urgent One")
-    client.force_login(clinician)
-
-    def names(**query):
-        text = client.get(reverse("portal:worklist"), query).content.decode()
-        return re.findall(r'/cases/[0-9a-f-]+/">([^<]+)</a>', text), text
-
-    first, text = names()
-    assert first == ["Urgent One", "Person 2"]
-    assert "Urgent: APL not excluded" in text
-    after = re.search(r"after=([0-9a-f-]+)", text)[1]
-    assert names(after=after)[0] == ["Person 1", "Person 0"]
-    assert names(q="person 1")[0] == ["Person 1"]
-    assert names(q="A-2")[0] == ["Person 2"]
-    assert names(state="open")[0] == ["Person 2", "Person 1"]
-    assert names(q="nobody")[0] == []
-
-
-def test_worklist_pulse_tells_of_a_change_and_of_no_patient(client, clinician, case):
-    client.force_login(clinician)
-    page = client.get(reverse("portal:worklist")).content.decode()
-    mark = re.search(r"mark=([0-9a-f]+)", page)[1]
-    calm = client.get(reverse("portal:worklist_pulse"), {"mark": mark})
-    assert "HX-Trigger" not in calm
-    AnalysisFactory(case=case, status=AnalysisStatus.QUEUED, finished_at=None)
-    stirred = client.get(reverse("portal:worklist_pulse"), {"mark": mark})
-    assert stirred["HX-Trigger"] == "worklist-changed"
-    assert stirred.content == b""
-    assert events(Action.CASE_SEARCH).count() == 1
-
-
 # A new case
 
 

@@ -17,6 +17,9 @@ LINES = {
     "portal:logout": acts("logout"),
     "portal:worklist": shows("case.search"),
     "portal:worklist_pulse": plain("whether the list has changed, no more"),
+    "portal:save_view": plain("a person's own filter", method="post"),
+    "portal:delete_view": plain("a person's own filter", "saved_view", method="post", answer=302),
+    "portal:theme": plain("light or dark: a cookie", method="post"),
     "portal:new_case": [
         shows("patient.search", query={"q": "quill"}),
         acts("case.create", query=lambda w: {"patient": w["patient"].pk}, body={"title": "Again"}, format="multipart"),

@@ -1,5 +1,6 @@
 """The portal: pages and forms of a browser, which take no token. A form is posted without its fields."""
 
+from clinic.portal.models import SavedView
 from tests.security.matrix import LOGIN, answers, clinicians, everyone, overseers, staff
 
 TOKENS = False
@@ -12,6 +13,8 @@ ROWS = {
     "GET portal:home": answers(*[302] * 9),
     "GET portal:worklist": LIST,
     "GET portal:worklist_pulse": staff(204, nobody=LOGIN, others=403, elsewhere=204),
+    "POST portal:save_view": staff(302, nobody=LOGIN, others=403, elsewhere=302),
+    "POST portal:delete_view": answers(LOGIN, 404, 302, 404, 403, 403, 404, 403, 403),
     "GET portal:new_case": LIST,
     "POST portal:new_case": LIST,
     "GET portal:case": PAGE,
@@ -28,9 +31,11 @@ ROWS = {
     "GET portal:artefact": PAGE,
     "GET portal:audit": overseers(200, nobody=LOGIN),
     "GET portal:models": everyone(200, nobody=LOGIN),
+    "POST portal:theme": everyone(302, nobody=LOGIN),
     "GET /healthz": answers(*[200] * 9),
 }
 OBJECTS = {
+    "portal:delete_view": lambda w: SavedView.objects.create(user=w.clinician, name="Mine"),
     "portal:case": lambda w: w.case,
     "portal:case_pulse": lambda w: w.case,
     "portal:upload": lambda w: w.ready_case,

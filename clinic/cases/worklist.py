@@ -1,0 +1,149 @@
+"""The worklist: one page of the cases that somebody may see, in the order of an index, however many there are."""
+
+import heapq
+from datetime import datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import CharField, F, Func, Q, Value
+from django.db.models.lookups import GreaterThan, LessThan
+from django.utils import timezone
+
+from clinic.cases.models import Case, CaseState, Triage
+from clinic.cases.visibility import cases_visible_to, patients_visible_to
+from clinic.errors import InvalidInput
+from clinic.patients.models import Patient
+from clinic.patients.services import search_patients
+
+UNSIGNED = Q(triage__lt=Triage.SIGNED)
+VIEWS = {
+    "todo": ("To do", UNSIGNED),
+    "urgent": ("Urgent", Q(triage=Triage.URGENT)),
+    "discordant": ("Discordant", Q(triage__in=[Triage.URGENT, Triage.DISCORDANT], discordant=True)),
+    "tosign": ("To sign", Q(state__in=[CaseState.ASSESSED, CaseState.ABSTAINED])),
+    "working": ("In progress", Q(state__in=[CaseState.CHECKING, CaseState.ANALYSING])),
+    "failed": ("Failed", Q(state=CaseState.FAILED)),
+    "open": ("Not analysed", Q(state=CaseState.OPEN)),
+    "signed": ("Signed", Q(state=CaseState.SIGNED)),
+    "all": ("All", Q()),
+}
+SORTS = {
+    "triage": ("Urgent first, then discordant, then the longest waiting", ("triage", "created_at", "id")),
+    "newest": ("Newest first", ("-created_at", "-id")),
+    "oldest": ("Oldest first", ("created_at", "id")),
+    "name": ("By name", ("patient__name", "id")),
+}
+NEWEST_BY_ITSELF = {"signed", "all"}
+KINDS = {"triage": int, "created_at": datetime.fromisoformat, "id": UUID}
+NAME = "patient__name"
+MERGED = 6  # sites that are read one by one, each in the order of its index
+FEW = 2000  # patients that a search may find to be looked up by themselves; more are met soon in the list's own order
+COUNTED = 1000  # beyond this a count says "more than"
+
+
+class Row(Func):
+    """A row of SQL values: (a, b) > (x, y) is what an index of (a, b) answers at once."""
+
+    template = "(%(expressions)s)"
+    output_field = CharField()
+
+
+def sort_of(view, sort):
+    return sort if sort in SORTS else "newest" if view in NEWEST_BY_ITSELF else "triage"
+
+
+def page_of(user, sites, asked, *, size):
+    """One page as (cases, whether there are more). ``asked``: view, sort, q, days, synthetic, after (see ``place``)."""
+    order = SORTS[sort_of(asked["view"], asked["sort"])][1]
+    cases = _matching(user, sites, asked).select_related(None).select_related("patient", "site").defer("history")
+    if asked["after"]:
+        cases = cases.filter(_after(order, asked["after"], cases_visible_to(user)))
+    cases = cases.order_by(*order)
+    if 1 < len(sites) <= MERGED and NAME not in order:
+        rows = _merged([cases.filter(site=site)[: size + 1] for site in sites], order, size + 1)
+    else:
+        rows = list(cases.filter(site__in=sites)[: size + 1])
+    return rows[:size], len(rows) > size
+
+
+def place(row, view, sort):
+    """Where ``row`` stands in its list, for the address of the next page: a row that moves on shifts nobody's page.
+
+    A name is not written into an address: the id stands for it.
+    """
+    order = SORTS[sort_of(view, sort)][1]
+    return "~".join(_text(_value(row, name)) for name in order if name != NAME)
+
+
+def counts_of(user, sites):
+    """View → how many cases, in one query; None where there are more than COUNTED."""
+    parts, params = [], []
+    for _, wanted in VIEWS.values():
+        cases = cases_visible_to(user).filter(wanted, site__in=sites).order_by().values_list(Value(1))
+        sql, said = cases[: COUNTED + 1].query.sql_with_params()
+        parts.append(f"(SELECT count(*) FROM ({sql}) counted)")  # noqa: S608 (the ORM's own SQL, its values apart)
+        params += said
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(parts)}", params)
+        found = cursor.fetchone()
+    return {name: count if count <= COUNTED else None for name, count in zip(VIEWS, found, strict=True)}
+
+
+def _matching(user, sites, asked):
+    cases = cases_visible_to(user).filter(VIEWS[asked["view"]][1])
+    if asked["days"]:
+        cases = cases.filter(created_at__gte=timezone.now() - timedelta(days=asked["days"]))
+    if asked["synthetic"]:
+        cases = cases.filter(patient__synthetic=asked["synthetic"] == "only")
+    return cases.filter(_found(user, sites, asked["q"])) if asked["q"] else cases
+
+
+def _found(user, sites, text):
+    """By name, record number, or the beginning of an accession number.
+
+    What few patients have is looked up from them. What many have turns up soon on the way through the list, and would
+    be slow to collect first.
+    """
+    patients = search_patients(patients_visible_to(user).filter(site__in=sites), text)
+    ids = list(patients.order_by().values_list("pk", flat=True)[: FEW + 1])
+    if len(ids) > FEW:
+        return Q(patient__in=patients)
+    orders = Case.objects.filter(site__in=sites, accession__icontains=text) if len(text) > 2 else Case.objects.none()
+    return Q(patient__in=ids) | Q(pk__in=list(orders.values_list("pk", flat=True)[:FEW]))
+
+
+def _after(order, text, cases):
+    """The rows behind the place that ``text`` says, by a comparison that an index answers."""
+    names = [name.lstrip("-") for name in order]
+    kept = [name for name in names if name != NAME]
+    try:
+        said = {name: KINDS[name](part) for name, part in zip(kept, text.split("~"), strict=True)}
+        if NAME in names:
+            said[NAME] = cases.values_list(NAME, flat=True).get(pk=said["id"])
+    except (ValueError, Case.DoesNotExist):
+        raise InvalidInput(
+            "bad_place", "This page of the list cannot be found.", "Open the worklist again.", place="after"
+        ) from None
+    values = [Value(said[name], output_field=_field(name)) for name in names]
+    compare = LessThan if order[0].startswith("-") else GreaterThan
+    behind = Q(compare(Row(*map(F, names)), Row(*values)))
+    return behind & Q(patient__name__gte=said[NAME]) if NAME in names else behind
+
+
+def _field(name):
+    return Patient._meta.get_field("name") if name == NAME else Case._meta.get_field(name)  # noqa: SLF001 (public)
+
+
+def _merged(parts, order, size):
+    backwards = order[0].startswith("-")
+    rows = heapq.merge(*parts, key=lambda row: [_value(row, name) for name in order], reverse=backwards)
+    return list(islice(rows, size))
+
+
+def _value(row, name):
+    return getattr(row, name.lstrip("-"))
+
+
+def _text(value):
+    return value.isoformat() if isinstance(value, datetime) else str(value)
