@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from threading import Event, Thread
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -14,7 +15,8 @@ from django.db import DatabaseError, connection
 from clinic.cases import files, runs
 from clinic.cases.models import Analysis, StudyItem
 from clinic.cases.models import Finding as SavedFinding
-from ml.bundle import Bundle
+from clinic.monitoring.calibrations import SITE_CALIBRATION, body_of
+from ml.bundle import Bundle, BundleError
 from ml.findings import BUNDLE_OF_MODALITY, COMPANION_OF_MODALITY, Finding, QualityFlag
 from workers import pictures
 from workers.modalities import MODALITIES, bundle_of, function
@@ -32,10 +34,22 @@ def analyse(analysis: Analysis) -> None:
             if own and modality not in findings:
                 findings[modality] = _find(analysis, modality, own)
         runs.renew(analysis, stage="fusion")
-        fuse = function("ml.fusion:fuse")
-        prior = analysis.case.patient.site.prior or None
-        assessment = fuse(list(findings.values()), bundle_of(analysis.bundles["fusion"]), prior=prior)
-        runs.complete(analysis, assessment.as_dict())
+        runs.complete(analysis, fused(analysis, list(findings.values())))
+
+
+def fused(analysis: Analysis, findings: list[Finding], fusion: Bundle | None = None) -> dict[str, Any]:
+    """The assessment of ``findings`` by the frozen fusion bundle (or another), as the site has recalibrated it."""
+    bundle, prior = fusion or bundle_of(analysis.bundles["fusion"]), analysis.case.patient.site.prior or None
+    sha256 = "" if fusion else analysis.bundles.get(SITE_CALIBRATION, "")
+    if not sha256:
+        said: dict[str, Any] = function("ml.fusion:fuse")(findings, bundle, prior=prior).as_dict()
+        return said
+    site = body_of(sha256)
+    if site is None:
+        raise BundleError(f"No recalibration of the site has the hash {sha256}.")
+    local = function("ml.site_fusion:localised")(bundle, site)
+    said = function("ml.fusion:fuse")(findings, local, prior=site["prior"]).as_dict()
+    return said | {"versions": said["versions"] | {"site_calibration": sha256}}
 
 
 def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:

@@ -16,6 +16,7 @@ from workers import sandbox
 
 logger = logging.getLogger(__name__)
 _stop = Event()
+DRIFT_SECONDS = 3600
 
 
 @worker_init.connect
@@ -58,9 +59,10 @@ def _sweep_for_ever() -> None:
     from clinic.audit.anchors import anchor_head  # noqa: PLC0415
     from clinic.audit.context import acting  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
+    from clinic.monitoring.drift import measure_this_week  # noqa: PLC0415
     from clinic.uploads.services import sweep as sweep_uploads  # noqa: PLC0415
 
-    anchored = time.monotonic()
+    anchored = measured = time.monotonic()
     while not _stop.is_set():
         try:
             with acting("sweep"):
@@ -69,6 +71,9 @@ def _sweep_for_ever() -> None:
                 if time.monotonic() - anchored >= settings.ANCHOR_SECONDS:
                     anchor_head()
                     anchored = time.monotonic()
+                if time.monotonic() - measured >= DRIFT_SECONDS:
+                    measure_this_week()
+                    measured = time.monotonic()
         except Exception:
             logger.exception("the sweep failed; the next one is due in %s s", settings.SWEEP_SECONDS)
         finally:

@@ -12,6 +12,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 
+from clinic.accounts.models import Site, User
 from clinic.audit.context import acting
 from clinic.cases import dispatch, files, runs, services
 from clinic.cases.models import Analysis, ItemStatus, StudyItem
@@ -19,8 +20,10 @@ from ml.bundle import BundleError
 from ml.findings import InputRejected
 from workers.analysis import analyse
 from workers.modalities import MODALITIES
+from workers.recalibration import recalibrate_site
 from workers.recognising import recognise_upload
 from workers.sandbox import ReaderFailed, read_in_child
+from workers.shadow import run_shadows
 
 __all__ = ["recognise_upload", "run_analysis", "validate_item"]
 
@@ -92,6 +95,19 @@ def run_analysis(analysis_id: str) -> None:
         analysis = runs.claim(analysis_id)
         if analysis is not None:
             _run(analysis)
+
+
+@shared_task(name=dispatch.RUN_SHADOWS, soft_time_limit=900, time_limit=930)
+def run_shadows_of(analysis_id: str) -> None:
+    """Let the bundles in shadow read an ended analysis along."""
+    with acting(f"run_shadows {analysis_id}"):
+        run_shadows(Analysis.objects.select_related("case__patient__site").get(pk=analysis_id))
+
+
+@shared_task(name=dispatch.RECALIBRATE_SITE, soft_time_limit=600, time_limit=630)
+def recalibrate_one_site(site_id: str, user_id: str) -> None:
+    with acting(f"recalibrate_site {site_id}"):
+        recalibrate_site(Site.objects.get(pk=site_id), User.objects.get(pk=user_id))
 
 
 def _run(analysis: Analysis) -> None:

@@ -9,8 +9,8 @@ ACTS_OF_ROLE = {
     Role.TECHNICIAN: READ,
     Role.INTEGRATOR: READ,
     Role.CLINICIAN: READ | {"report.sign"},
-    Role.AUDITOR: {"audit.view"},
-    Role.ADMIN: {"audit.view", "user.manage", "model.manage"},
+    Role.AUDITOR: {"audit.view", "monitoring.view"},
+    Role.ADMIN: {"audit.view", "monitoring.view", "user.manage", "model.manage"},
 }
 
 

@@ -2,7 +2,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from clinic.api.views import accounts, analyses, cases, docs, items, oversight, reports, tokens
+from clinic.api.views import accounts, analyses, cases, docs, items, monitoring, oversight, reports, tokens
 
 app_name = "api"
 urlpatterns = [
@@ -32,6 +32,11 @@ urlpatterns = [
     path("audit/export", oversight.ExportEvents.as_view(), name="events_export"),
     path("audit/state", oversight.ChainState.as_view(), name="chain_state"),
     path("bundles", oversight.Bundles.as_view(), name="bundles"),
+    path("bundles/<uuid:pk>/move", monitoring.MoveBundle.as_view(), name="move_bundle"),
+    path("bundles/<uuid:pk>/in-use", monitoring.BundleInUse.as_view(), name="bundle_in_use"),
+    path("monitoring/weeks", monitoring.Weeks.as_view(), name="weeks"),
+    path("sites/<uuid:pk>/calibrations", monitoring.Calibrations.as_view(), name="calibrations"),
+    path("sites/<uuid:pk>/calibrations/undo", monitoring.UndoCalibration.as_view(), name="undo_calibration"),
     path("diagnosis-tree", oversight.DiagnosisTree.as_view(), name="tree"),
     path("schema", SpectacularAPIView.as_view(permission_classes=[AllowAny], authentication_classes=[]), name="schema"),
     path("docs", docs.Docs.as_view(url_name="api:schema"), name="docs"),

@@ -11,6 +11,8 @@ from clinic.celery import app
 VALIDATE_ITEM = "workers.validate_item"
 RUN_ANALYSIS = "workers.run_analysis"
 RECOGNISE_UPLOAD = "workers.recognise_upload"
+RUN_SHADOWS = "workers.run_shadows"
+RECALIBRATE_SITE = "workers.recalibrate_site"
 
 _inline = ContextVar("run tasks in this process", default=False)
 

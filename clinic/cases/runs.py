@@ -16,7 +16,7 @@ from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.canonical import digest
 from clinic.cases import triage
-from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
+from clinic.cases.dispatch import RUN_ANALYSIS, RUN_SHADOWS, VALIDATE_ITEM, send
 from clinic.cases.models import (
     LIVE,
     Analysis,
@@ -28,6 +28,7 @@ from clinic.cases.models import (
     StudyItem,
 )
 from clinic.cases.moves import move
+from clinic.registry.models import BundleStatus, ModelBundle
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,8 @@ def complete(analysis, assessment):
         detail={"status": row.status, "answer": row.answer, "attempt": analysis.attempt},
         after=assessment,
     )
+    if ModelBundle.objects.filter(status=BundleStatus.SHADOW).exists():
+        send(RUN_SHADOWS, str(analysis.pk))
     return row
 
 

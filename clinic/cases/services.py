@@ -12,6 +12,7 @@ from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
 from clinic.cases.models import LIVE, Analysis, Case, ItemKind, ItemStatus, StudyItem
 from clinic.cases.moves import move
 from clinic.errors import Conflict, InvalidInput, TooLarge
+from clinic.monitoring.calibrations import calibration_of
 from clinic.registry.models import BundleStatus, ModelBundle
 from ml.findings import BUNDLE_OF_MODALITY
 
@@ -158,7 +159,7 @@ def request_analysis(*, case, by):
     require(by, "analysis.request", case.patient.site, obj=case)
     items = list(case.items.filter(status=ItemStatus.VALID))
     _check_items(case, items)
-    bundles = _active_bundles({item.kind for item in items})
+    bundles = _active_bundles({item.kind for item in items}) | calibration_of(case.patient.site)
     try:
         with transaction.atomic():
             analysis = Analysis.objects.create(case=case, bundles=bundles, requested_by=by)

@@ -15,7 +15,8 @@ class Entry(NamedTuple):
 NAVIGATION = (
     Entry("portal:worklist", "Worklist", "case.view", covers=("portal:case", "portal:report")),
     Entry("portal:new_case", "New case", "case.create"),
-    Entry("portal:models", "Models"),
+    Entry("portal:models", "Models", covers=("portal:model",)),
+    Entry("portal:monitoring", "Monitoring", "monitoring.view", covers=("portal:calibration",)),
     Entry("portal:audit", "Audit", "audit.view"),
 )
 

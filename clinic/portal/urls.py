@@ -1,6 +1,6 @@
 from django.urls import path
 
-from clinic.portal.views import appearance, case, files, oversight, report, session, worklist
+from clinic.portal.views import appearance, case, files, monitoring, oversight, registry, report, session, worklist
 
 app_name = "portal"
 urlpatterns = [
@@ -26,5 +26,12 @@ urlpatterns = [
     path("items/<uuid:pk>/frames/<int:number>/", files.item_frame, name="item_frame"),
     path("artefacts/<uuid:pk>/", files.artefact, name="artefact"),
     path("audit/", oversight.audit, name="audit"),
-    path("models/", oversight.models, name="models"),
+    path("models/", registry.models, name="models"),
+    path("models/import/", registry.import_models, name="import_models"),
+    path("models/<uuid:pk>/", registry.model, name="model"),
+    path("models/<uuid:pk>/move/", registry.move_model, name="move_model"),
+    path("monitoring/", monitoring.monitoring, name="monitoring"),
+    path("monitoring/sites/<uuid:pk>/", monitoring.calibration, name="calibration"),
+    path("monitoring/sites/<uuid:pk>/recalibrate/", monitoring.recalibrate, name="recalibrate"),
+    path("monitoring/sites/<uuid:pk>/undo/", monitoring.undo_calibration, name="undo_calibration"),
 ]

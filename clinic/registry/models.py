@@ -29,6 +29,9 @@ class ModelBundle(models.Model):
             models.UniqueConstraint(
                 fields=["name"], condition=models.Q(status="active"), name="one_active_bundle_per_name"
             ),
+            models.UniqueConstraint(
+                fields=["name"], condition=models.Q(status="shadow"), name="one_shadow_bundle_per_name"
+            ),
             models.CheckConstraint(condition=models.Q(status__in=BundleStatus.values), name="bundle_status_known"),
         ]
 

@@ -12,9 +12,12 @@ from clinic.cases.moves import move
 from clinic.errors import Conflict
 from clinic.registry.models import BundleStatus, ModelBundle
 from ml.bundle import MANIFEST, BundleError, load_bundle, sha256_of, version_key
+from ml.findings import BUNDLE_OF_MODALITY
+
+SHADOWABLE = {*BUNDLE_OF_MODALITY.values(), "fusion"}
 
 
-def sync_bundles():
+def sync_bundles(by=None):
     """Know every bundle under the settings' roots; where none of a name is active, activate its newest version.
 
     An active bundle whose folder is gone or changed stands down first. Returns (bundles that are there, sentences on
@@ -26,7 +29,7 @@ def sync_bundles():
     found, broken = [], []
     for folder in _folders():
         try:
-            found.append(import_bundle(folder=folder))
+            found.append(import_bundle(folder=folder, by=by))
         except BundleError as error:
             broken.append(str(error))
     active = set(ModelBundle.objects.filter(status=BundleStatus.ACTIVE).values_list("name", flat=True))
@@ -82,6 +85,27 @@ def activate(*, bundle, by=None):
     if move(bundle, expect=others, to=BundleStatus.ACTIVE):
         said = {"bundle": bundle.reference, "in place of": before.reference if before else ""}
         record(Action.BUNDLE_ACTIVATE, by=by, obj=bundle, detail=said)
+    return bundle
+
+
+@transaction.atomic
+def shadow(*, bundle, by=None):
+    """Let this bundle read along from the next analysis on: its results are stored and compared, never shown."""
+    if by:
+        require(by, "model.manage")
+    if not _is_there(bundle):
+        raise Conflict("bundle_missing", f"The files of {bundle.reference} are gone or changed.", "Import it again.")
+    if bundle.name not in SHADOWABLE:
+        problem = f"A bundle called {bundle.name} takes no part in an assessment."
+        raise Conflict("no_shadow", problem, "Only a modality's bundle or the fusion can read along.", place="bundle")
+    before = ModelBundle.objects.filter(name=bundle.name, status=BundleStatus.SHADOW).exclude(pk=bundle.pk).first()
+    if before:
+        move(before, expect=[BundleStatus.SHADOW], to=BundleStatus.IMPORTED)
+    if not move(bundle, expect=[BundleStatus.IMPORTED, BundleStatus.RETIRED], to=BundleStatus.SHADOW):
+        problem = f"{bundle.reference} is {bundle.status}; what speaks cannot read along at the same time."
+        raise Conflict("not_idle", problem, "Activate another version first.", place="bundle")
+    said = {"bundle": bundle.reference, "in place of": before.reference if before else ""}
+    record(Action.BUNDLE_SHADOW, by=by, obj=bundle, detail=said)
     return bundle
 
 

@@ -28,6 +28,7 @@ INSTALLED_APPS = [
     "clinic.uploads",
     "clinic.audit",
     "clinic.interop.results",
+    "clinic.monitoring",
     "clinic.api",
     "clinic.tokens",
     "clinic.portal",

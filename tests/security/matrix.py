@@ -97,6 +97,10 @@ class World:
         return self.analysis.case
 
     @cached_property
+    def bundle(self):
+        return BundleFactory(name="smear-cell", status="imported")
+
+    @cached_property
     def patient(self):
         return self.case.patient
 

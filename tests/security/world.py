@@ -8,6 +8,7 @@ from pypdf import PdfReader
 from clinic.cases import files
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
+from clinic.monitoring.models import SiteCalibration
 from clinic.portal.models import SavedView
 from clinic.tokens.services import create_service_token
 from clinic.uploads import services as uploads
@@ -53,6 +54,10 @@ def made(site, clinician):
     live = AnalysisFactory(case=failed, status=AnalysisStatus.QUEUED, finished_at=None)
     return {
         "site": site,
+        "bundle": BundleFactory(name="smear-cell", status="imported"),
+        "calibration": SiteCalibration.objects.create(
+            site=site, version=1, status="active", body={"fusion": {"sha256": ""}}, sha256="0" * 64
+        ),
         "clinician": clinician,
         "patient": patient,
         "case": case,

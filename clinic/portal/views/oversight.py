@@ -1,4 +1,4 @@
-"""Who did and saw what, and which models speak."""
+"""Who did and saw what."""
 
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -8,9 +8,7 @@ from clinic.audit.models import Action, AuditEvent
 from clinic.audit.services import chain_state, events_of
 from clinic.patients.models import Patient
 from clinic.portal.forms import AuditFilter
-from clinic.portal.guard import allowed, note, signed_in
-from clinic.portal.reading import read_bundle
-from clinic.registry.models import ModelBundle
+from clinic.portal.guard import allowed, note
 
 PAGE = 60
 
@@ -61,11 +59,3 @@ def _with_patients(rows, sites):
     numbers = dict(Patient.objects.filter(site__in=sites, pk__in=ids).values_list("pk", "mrn"))
     by_id = {str(pk): mrn for pk, mrn in numbers.items()}
     return [(row, by_id.get(row.patient_id, "")) for row in rows]
-
-
-@require_GET
-@signed_in
-def models(request):
-    order = {"active": 0, "shadow": 1, "imported": 2, "retired": 3}
-    bundles = sorted(ModelBundle.objects.all(), key=lambda b: (order[b.status], b.name, b.version))
-    return render(request, "portal/models.html", {"bundles": [read_bundle(bundle) for bundle in bundles]})
