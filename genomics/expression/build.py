@@ -28,6 +28,7 @@ from genomics.expression.data import (
     load_raw,
 )
 from genomics.expression.heads import CONFLICT, ROLES, Head, compose, similarity, t_over_b
+from genomics.expression.maps import CohortMap, fit_map, save_maps
 from genomics.expression.train import (
     HeldOut,
     Samples,
@@ -54,6 +55,7 @@ Rows = npt.NDArray[np.int64]
 VERSION = "1.0.0"
 FILES = (ALL_FILE, AML_FILE, RAW_FILE, "all_labels.csv", "aml_labels_and_labs.csv")
 STATISTICS = "statistics.safetensors"
+BATCH_CORRECTED = ", batch-corrected"
 LEAVES = {
     "Normal": ["haematogones", "no_leukaemia_other"],
     "T-ALL": ["t_all_etp", "t_all_nos"],
@@ -121,6 +123,7 @@ def train(data: Path, out: Path, *, seed: int, oof: Path | None = None) -> Bundl
     save_heads(heads, folder)
     save_file(_statistics(cohorts), folder / STATISTICS)
     manifest = _manifest(heads, said.labels) | {
+        "maps": save_maps(cohort_maps(samples, seed), folder),
         "metrics": _metrics(samples, said, heads, raw, by_cohort),
         "baselines": _baselines(samples, held, said.rows),
         "trained": {
@@ -189,6 +192,13 @@ def write_oof(path: Path, samples: Samples, said: Said) -> None:
     frame = pd.DataFrame({name: column[said.rows] for name, column in told.items()} | {"in_scope": said.scope})
     p = pd.DataFrame(said.p, columns=[f"p:{label}" for label in said.labels])
     pd.concat([frame, p], axis=1).to_csv(path, index=False)
+
+
+def cohort_maps(samples: Samples, seed: int) -> dict[str, CohortMap]:
+    """Of the lineages, and of the subtypes of B-ALL and of AML. What batch correction has blurred is named apart."""
+    lineage = np.where(samples.cohort == BLURRED, samples.lineage + BATCH_CORRECTED, samples.lineage)
+    labels = {"lineage": lineage, **{role: samples.role_label[role] for role in ("b_all", "aml")}}
+    return {role: fit_map(samples.ranks[role][of != ""], of[of != ""].astype(str), seed) for role, of in labels.items()}
 
 
 def _statistics(cohorts: tuple[Cohort, ...]) -> dict[str, npt.NDArray[np.float16]]:

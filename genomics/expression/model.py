@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genomics.expression.genes import load_genes
-from genomics.expression.heads import CONFLICT, ROLES, HeadSays, compose, contributions, listen, load_heads, t_over_b
+from genomics.expression.answer import SURE, answer
+from genomics.expression.explain import explain
+from genomics.expression.heads import CONFLICT, ROLES, HeadSays, compose, listen, load_heads, t_over_b
 from ml.findings import Finding, InputRejected, QualityFlag
 
 if TYPE_CHECKING:
@@ -19,16 +17,15 @@ if TYPE_CHECKING:
     from genomics.expression.reader import ExpressionTable
     from ml.bundle import Bundle
 
-MARKERS = Path(__file__).with_name("markers.csv")
-TOP_GENES = 20
 SURE_LINEAGE = 0.9
 
 
 def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int, str], None] | None = None) -> Finding:
     """The finding of the one sample in ``table`` (``load_canonical``; ``table.only(name)`` where there are several).
 
-    InputRejected (several_samples) for more than one. No label where the sample is out of scope. ``explanation``: for
-    each step the log-odds of the answer against the runner-up, split exactly into genes.
+    InputRejected (several_samples) for more than one. ``label`` is the most probable one, None where the sample is out
+    of scope; how deep the answer is sure stands in ``explanation["answer"]`` (``answer.answer``), and why in the rest
+    of ``explanation`` (``explain.explain``).
     """
     if len(table.samples) != 1:
         raise InputRejected(
@@ -48,6 +45,7 @@ def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int
     probabilities = dict(zip(labels, joint[0].tolist(), strict=True))
     aml, low = float(says["lineage"].p[1]), float(bundle.manifest["thresholds"]["low_scope"])
     scope = says["lineage"].in_scope * (aml * says["aml"].in_scope + (1 - aml) * says["kind"].in_scope)
+    answered = answer(probabilities, bundle.leaves, _thresholds(bundle), in_scope=scope >= low)
     return Finding(
         modality="expression",
         bundle=bundle.reference,
@@ -59,8 +57,13 @@ def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int
         training_share=bundle.training_share,
         quality=(*table.flags, *_overlap_flags(says)),
         reasons=tuple(_reasons(says, aml, scope, low)),
-        explanation=_explanation(says, _way(says)) | {"scale": table.scales[0]},
+        explanation=explain(says, _way(says), bundle) | {"answer": answered, "scale": table.scales[0]},
     )
+
+
+def _thresholds(bundle: Bundle) -> dict[str, float]:
+    own: dict[str, float] = bundle.manifest["thresholds"].get("answer", SURE)
+    return own
 
 
 def _overlap_flags(says: dict[str, HeadSays]) -> list[QualityFlag]:
@@ -114,44 +117,3 @@ def _way(says: dict[str, HeadSays]) -> list[str]:
         return ["lineage", "aml"]
     kind = says["kind"]
     return ["lineage", "kind"] + ["b_all"] * (kind.head.classes[int(np.argmax(kind.p))] == "B-ALL")
-
-
-def _explanation(says: dict[str, HeadSays], way: list[str]) -> dict[str, Any]:
-    steps = [_step(says[role]) for role in way if says[role].speaks]
-    return {"method": "exact contributions to the log-odds of a linear model on within-sample ranks", "steps": steps}
-
-
-def _step(said: HeadSays) -> dict[str, Any]:
-    answer, rival = (int(k) for k in np.argsort(-said.p)[:2])
-    each, intercept = contributions(said, answer, rival)
-    top = np.argsort(-np.abs(each))[:TOP_GENES]
-    return {
-        "head": said.head.name,
-        "answer": said.head.classes[answer],
-        "against": said.head.classes[rival],
-        "log_odds": float(each.sum() + intercept),
-        "intercept": intercept,
-        "other_genes": float(each.sum() - each[top].sum()),
-        "genes": [_gene(said, int(k), float(each[k])) for k in top if each[k]],
-    }
-
-
-def _gene(said: HeadSays, k: int, contribution: float) -> dict[str, Any]:
-    gene = said.head.genes[k]
-    symbol = load_genes().symbol(gene)
-    note = _markers().get(symbol, {})
-    return {
-        "gene": gene,
-        "symbol": symbol,
-        "contribution": contribution,
-        "direction": "for" if contribution > 0 else "against",
-        "rank": float(said.ranks[k]),
-        "usual_rank": float(said.head.mean[k]),
-        **({"note": note["note"], "source": note["source"]} if note else {}),
-    }
-
-
-@lru_cache(maxsize=1)
-def _markers() -> dict[str, dict[str, str]]:
-    with MARKERS.open(encoding="utf-8", newline="") as stream:
-        return {row["symbol"]: row for row in csv.DictReader(stream)}
