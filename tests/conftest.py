@@ -14,6 +14,7 @@ from tests.factories import SiteFactory, member
 def private_folders(settings, tmp_path):
     """Files, keys and anchors of one test are not those of another."""
     settings.FILES_ROOT = tmp_path / "files"
+    settings.FILE_KEYS_FILE = tmp_path / "file_keys"
     settings.AUDIT_KEY_FILE = tmp_path / "audit_ed25519.pem"
     settings.AUDIT_ANCHORS = tmp_path / "anchors"
     cache.clear()

@@ -89,6 +89,13 @@ def assess(case, findings):
     )
 
 
+def keep_frame(item, content):
+    """What the reader makes of an image: its one frame."""
+    with files.workplace() as folder:
+        (folder / "frame-0000.png").write_bytes(content)
+        files.keep_canonical(item, folder)
+
+
 def full_case(site):
     """A B-ALL with all four kinds of result, each with its explanation, a picture and an overlay."""
     BundleFactory(name="fusion")
@@ -98,9 +105,7 @@ def full_case(site):
         for kind, shade in (("smear_field", 210), ("smear_cell", 180))
     )
     for item in (field, cell):
-        folder = files.canonical_dir(item)
-        folder.mkdir(parents=True)
-        (folder / "frame-0000.png").write_bytes(png())
+        keep_frame(item, png())
     ItemFactory(case=case, kind="expression", filename="counts.tsv")
     ItemFactory(case=case, kind="labs", filename="labs.csv")
     fields = {"images": [image_said(field, "Pre-B")], "maturation": {"Pro-B": 0.1, "Early Pre-B": 0.2, "Pre-B": 0.7}}

@@ -55,19 +55,23 @@ def fused(analysis: Analysis, findings: list[Finding], fusion: Bundle | None = N
 def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:
     how, bundle = MODALITIES[modality], bundle_of(analysis.bundles[BUNDLE_OF_MODALITY[modality]])
     progress = _progress(analysis, modality)
-    load = function(how.load)
     if how.many:
-        frames = ((item, frame) for item in items for frame in enumerate(load(files.canonical_dir(item))))
-        inputs = [(f"{item.pk}/{n}", image) for item, (n, image) in frames]
+        inputs = [(f"{item.pk}/{n}", image) for item in items for n, image in enumerate(loaded(item))]
         finding = function(how.predict)(inputs, bundle, progress=progress, **_companion(analysis, modality))
         artefacts = pictures.of(modality, inputs, finding, bundle, progress)
     else:
         newest = max(items, key=lambda item: (item.received_at, item.pk))
-        finding = function(how.predict)(load(files.canonical_dir(newest)), bundle, progress=progress)
+        finding = function(how.predict)(loaded(newest), bundle, progress=progress)
         finding, artefacts = _with_leftovers(finding, newest, items), []
     saved = [(kind, name, files.store_bytes(data), "image/png") for kind, name, data in artefacts]
     runs.save_finding(analysis, finding.as_dict(), saved)
     return finding
+
+
+def loaded(item: StudyItem) -> Any:
+    """What the reader made of an item, in memory: frames, a table or panels."""
+    with files.plain_canonical(item) as folder:
+        return function(MODALITIES[item.kind].load)(folder)
 
 
 def _companion(analysis: Analysis, modality: str) -> dict[str, Bundle]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from celery import shared_task
 from django.conf import settings
 
@@ -39,11 +36,11 @@ def _recognise(upload: Upload) -> None:
 
 
 def _kind_of(upload: Upload) -> str:
-    with tempfile.TemporaryDirectory() as folder:
+    with files.plain(upload.sha256, upload.filename) as source, files.workplace() as folder:
         said = read_in_child(
             "workers.recognise:recognise",
-            files.path_of(upload.sha256),
-            Path(folder),
+            source,
+            folder,
             {"name": upload.filename},
             memory_bytes=settings.READER_MEMORY_BYTES,
             seconds=settings.READER_SECONDS,

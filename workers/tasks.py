@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-from pathlib import Path
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -60,32 +57,23 @@ def _validate(item: StudyItem) -> None:
 
 def _read(item: StudyItem) -> dict[str, object]:
     """The reader sees the file under the name it came with, so that what it says names that file."""
-    target = files.canonical_dir(item)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True, mode=0o700)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / _file_name(item)
-        source.symlink_to(files.path_of(item.sha256))
-        return read_in_child(
+    with files.plain(item.sha256, item.filename) as source, files.workplace() as made:
+        summary = read_in_child(
             MODALITIES[item.kind].reader,
             source,
-            target,
+            made,
             _options(item),
             memory_bytes=settings.READER_MEMORY_BYTES,
             seconds=settings.READER_SECONDS,
         )
+        files.keep_canonical(item, made)
+    return summary
 
 
 def _options(item: StudyItem) -> dict[str, object]:
     """What the item was sent with; of expression also the record's sex, against which the sex genes are checked."""
     known = {"sex": item.case.patient.sex} if item.kind == "expression" else {}
     return {**item.options, **known}
-
-
-def _file_name(item: StudyItem) -> str:
-    """The item's own name where a file system can carry it (at most 255 bytes, not a folder's)."""
-    name = item.filename.encode()[-250:].decode(errors="ignore")
-    return name if name.strip(".") else "file"
 
 
 @shared_task(name=dispatch.RUN_ANALYSIS, soft_time_limit=900, time_limit=930)

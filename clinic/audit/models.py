@@ -74,6 +74,8 @@ class Action(models.TextChoices):
     AUDIT_READ = "audit.read"
     AUDIT_EXPORT = "audit.export"
     ANSWER_REPLAY = "answer.replay"
+    KEY_ROTATE = "key.rotate"
+    FILE_COLLECT = "file.collect"
     DENIED = "denied"
 
 

@@ -85,6 +85,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Files. Private: nothing under FILES_ROOT is ever served by a static route.
 FILES_ROOT = Path(env("MARROW_FILES", default=str(HOME / "files")))
+FILE_KEYS = env.list("MARROW_FILE_KEYS", default=[])  # id:base64; the first seals, every one opens
+FILE_KEYS_FILE = Path(env("MARROW_FILE_KEYS_FILE", default=str(HOME / "file_keys")))
 FILE_UPLOAD_PERMISSIONS = 0o600
 UPLOAD_MAX_BYTES = env.int("MARROW_UPLOAD_MAX_BYTES", default=512 * 1024 * 1024)
 UPLOAD_CHUNK_BYTES = env.int("MARROW_UPLOAD_CHUNK_BYTES", default=4 * 1024 * 1024)

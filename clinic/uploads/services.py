@@ -134,7 +134,7 @@ def take(*, upload, kind):
     try:
         item = receive_item(
             case=upload.case,
-            file=staging.stored(upload.sha256),
+            file=files.blocks(upload.sha256),
             filename=upload.filename,
             kind=kind,
             options=upload.options,
@@ -190,7 +190,7 @@ def retry(*, upload, kind="", sample="", by):
 
 
 def _may_retry(upload):
-    whole = upload.received == upload.size and files.path_of(upload.sha256).is_file() if upload.sha256 else False
+    whole = upload.received == upload.size and files.exists(upload.sha256)
     rejected = upload.item is not None and upload.item.status == ItemStatus.REJECTED
     return whole and (upload.status == UploadStatus.REFUSED or rejected)
 

@@ -4,7 +4,6 @@ import os
 
 from django.conf import settings
 
-from clinic.cases import files
 from clinic.errors import InvalidInput
 
 BLOCK = 1024 * 1024
@@ -37,11 +36,6 @@ def write(upload, offset, chunks):
 
 def read(upload):
     return _blocks(path_of(upload))
-
-
-def stored(sha256):
-    """The bytes of a whole file, from the private store."""
-    return _blocks(files.path_of(sha256))
 
 
 def _blocks(path):

@@ -8,9 +8,9 @@ from clinic.errors import InvalidInput, TooLarge
 
 def test_a_file_lies_under_its_hash_and_is_private(settings):
     sha256, size = files.store([b"ab", b"c"])
-    path = files.path_of(sha256)
+    path = files.place_of(sha256)
     assert sha256 == hashlib.sha256(b"abc").hexdigest()
-    assert (path.read_bytes(), size) == (b"abc", 3)
+    assert (files.opened(sha256).read(), size) == (b"abc", 3)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o077 == 0
 
@@ -46,7 +46,7 @@ def test_nothing_is_left_of_what_was_not_stored(settings, chunks, expected):
 @pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "A" * 64, "g" * 64, "/" + "a" * 63])
 def test_only_a_hash_leads_to_a_file(name):
     with pytest.raises(ValueError, match="SHA-256"):
-        files.path_of(name)
+        files.place_of(name)
 
 
 @pytest.mark.parametrize(

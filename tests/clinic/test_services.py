@@ -144,7 +144,7 @@ class TestItems:
     def test_a_file_is_kept_and_sent_to_be_checked(self, case, technician, sent):
         item = receive(case, technician, filename="../ward/labs\u202e.csv")
         assert (item.status, item.filename, item.size) == (ItemStatus.RECEIVED, "labs.csv", 6)
-        assert files.path_of(item.sha256).read_bytes() == b"hb,80\n"
+        assert files.opened(item.sha256).read() == b"hb,80\n"
         assert sent == [("workers.validate_item", str(item.pk))]
         assert last_event().action == Action.ITEM_RECEIVE
         assert last_event().patient_id == str(case.patient_id)

@@ -5,7 +5,6 @@ import zipfile
 
 from pypdf import PdfReader
 
-from clinic.cases import files
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
 from clinic.monitoring.models import SiteCalibration
@@ -26,7 +25,7 @@ from tests.factories import (
     member,
 )
 from tests.ml.test_fusion import BUNDLE
-from tests.portal_cases import finding, png
+from tests.portal_cases import finding, keep_frame, png
 
 CANARIES = (b"quillfeather", b"1931-11-23")
 OPAQUE = ("image/", "application/octet-stream", "application/dicom", "multipart/related", "video/")
@@ -40,9 +39,7 @@ def made(site, clinician):
     case = _case(patient)
     item = ItemFactory(case=case, filename="quillfeather.csv", content=b"hb_g_l,name\n80,quillfeather\n")
     image = ItemFactory(case=case, kind="smear_field", filename="quillfeather.png", content=png(77) + b"quillfeather")
-    folder = files.canonical_dir(image)
-    folder.mkdir(parents=True)
-    (folder / "frame-0000.png").write_bytes(png(78))
+    keep_frame(image, png(78))
     assessment = _assessed(case)
     analysis = assessment.analysis
     signed = draft_report(assessment=_assessed(_case(patient, item=True)), by=clinician)

@@ -96,7 +96,7 @@ def test_it_is_rejected_with_file_place_and_remedy(name, case, clinician, django
     assert name in said["place"]
     assert said["remedy"].endswith((".", "?"))
     assert all(word in f"{said['place']} {said['problem']} {said['remedy']}" for word in mentions), said
-    assert files.path_of(item.sha256).read_bytes() == content
+    assert files.opened(item.sha256).read() == content
     assert AuditEvent.objects.filter(action=Action.ITEM_REJECT, object_id=str(item.pk)).count() == 1
 
 

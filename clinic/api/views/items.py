@@ -1,6 +1,4 @@
 from django.conf import settings
-from django.db import transaction
-from django.http import FileResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
@@ -12,14 +10,12 @@ from clinic.api.filters import ItemFilter
 from clinic.api.problems import of_error
 from clinic.api.serializers import ItemOut, ItemsIn, ItemsReceivedOut
 from clinic.audit.models import Action
-from clinic.audit.services import record
-from clinic.cases import files
+from clinic.cases import downloads, files
 from clinic.cases.models import StudyItem
 from clinic.cases.services import receive_item
-from clinic.cases.visibility import artefacts_visible_to, cases_visible_to, find, items_visible_to
+from clinic.cases.visibility import cases_visible_to, find, items_visible_to
 from clinic.errors import MarrowError, TooLarge
 
-PICTURES = {"image/png", "image/jpeg"}
 FORM_OVERHEAD_BYTES = 1024**2
 
 
@@ -84,31 +80,11 @@ class ItemContent(APIView):
     @extend_schema(operation_id="item_content", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     def get(self, request, pk):
         """The file exactly as it was received."""
-        with transaction.atomic():
-            item = find(items_visible_to, pk, by=request.user)
-            record(Action.ITEM_DOWNLOAD, by=request.user, obj=item, detail={"sha256": item.sha256})
-        return _file(item.sha256, item.filename, "application/octet-stream", download=True)
+        return downloads.item_content(pk, by=request.user)
 
 
 class ArtefactContent(APIView):
     @extend_schema(operation_id="artefact_content", responses={(200, "image/png"): OpenApiTypes.BINARY})
     def get(self, request, pk):
         """A picture that belongs to a finding."""
-        with transaction.atomic():
-            artefact = find(artefacts_visible_to, pk, by=request.user)
-            case = artefact.finding.analysis.case
-            record(Action.ARTEFACT_READ, by=request.user, obj=artefact, case=case, detail={"kind": artefact.kind})
-        shown = artefact.media_type in PICTURES
-        media_type = artefact.media_type if shown else "application/octet-stream"
-        return _file(artefact.sha256, artefact.name, media_type, download=not shown)
-
-
-def _file(sha256, name, media_type, *, download):
-    """Somebody else's bytes: never run, never guessed at, never framed."""
-    response = FileResponse(
-        files.path_of(sha256).open("rb"), as_attachment=download, filename=name, content_type=media_type
-    )
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+        return downloads.artefact_content(pk, by=request.user)

@@ -100,7 +100,7 @@ def test_chunks_follow_one_another_and_a_wrong_one_is_told_where_to_go_on(send, 
     assert more(said["id"], 10, LABS[10:30]).status_code == 409
     assert more(said["id"], 30, LABS[30:]).json()["received"] == len(LABS)
     whole = Upload.objects.get()
-    assert files.path_of(whole.sha256).read_bytes() == LABS
+    assert files.opened(whole.sha256).read() == LABS
     assert not staging.path_of(whole).exists()
 
 

@@ -1,0 +1,73 @@
+"""The one exit of files: found among what the user may see, written down, then handed out as data nobody runs.
+
+Content decides what a file is, not its name and not what a row says of it; only pictures are shown in place.
+"""
+
+from django.db import transaction
+from django.http import FileResponse
+
+from clinic.audit.models import Action
+from clinic.audit.services import record
+from clinic.cases import files
+from clinic.cases.visibility import artefacts_visible_to, find, items_visible_to
+from clinic.errors import NotFound
+
+SANDBOX = "default-src 'none'; style-src 'none'; frame-ancestors 'none'; sandbox"
+PICTURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
+PLAIN = "application/octet-stream"
+
+
+@transaction.atomic
+def item_content(pk, *, by):
+    """The file exactly as it was received, only ever as a download."""
+    item = find(items_visible_to, pk, by=by)
+    record(Action.ITEM_DOWNLOAD, by=by, obj=item, detail={"sha256": item.sha256})
+    return handed_out(lambda: files.opened(item.sha256), item.filename, shown=False)
+
+
+@transaction.atomic
+def item_frame(pk, number, *, by):
+    """One frame of an image as our own reader wrote it."""
+    item = find(items_visible_to, pk, by=by)
+    record(Action.ITEM_READ, by=by, obj=item, detail={"frame": number})
+    name = f"frame-{number:04d}.png"
+    return handed_out(lambda: files.opened_canonical(item, name), name)
+
+
+@transaction.atomic
+def artefact_content(pk, *, by):
+    """A picture that belongs to a finding."""
+    artefact = find(artefacts_visible_to, pk, by=by)
+    case = artefact.finding.analysis.case
+    record(Action.ARTEFACT_READ, by=by, obj=artefact, case=case, detail={"kind": artefact.kind})
+    return handed_out(lambda: files.opened(artefact.sha256), f"{artefact.kind}.png")
+
+
+def handed_out(opening, name, *, shown=True):
+    """An answer with the bytes of ``opening()``: somebody else's, never run, never guessed at, never framed or kept.
+
+    Call it within the transaction of the event: where the file is gone, nobody has read it. Raises NotFound.
+    """
+    try:
+        stream = opening()
+    except FileNotFoundError:
+        raise NotFound from None
+    media_type = media_type_of(stream)
+    in_place = shown and media_type != PLAIN
+    response = FileResponse(
+        stream,
+        as_attachment=not in_place,
+        filename=files.display_name(name),
+        content_type=media_type if shown else PLAIN,
+    )
+    response.headers["Content-Security-Policy"] = SANDBOX
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+def media_type_of(stream):
+    """What the first bytes say; anything but a picture is bytes."""
+    head = stream.read(16)
+    stream.seek(0)
+    return next((kind for magic, kind in PICTURES if head.startswith(magic)), PLAIN)
