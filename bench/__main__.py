@@ -22,7 +22,8 @@ from django.db import connection, transaction
 from kombu import Connection
 
 from clinic.audit.models import Action, AuditEvent
-from clinic.audit.services import record, verify
+from clinic.audit.services import record
+from clinic.audit.verification import verify
 from clinic.celery import broker_options
 from workers.sandbox import read_in_child
 

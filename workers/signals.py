@@ -17,6 +17,7 @@ from workers import sandbox
 logger = logging.getLogger(__name__)
 _stop = Event()
 DRIFT_SECONDS = 3600
+ANCHOR_EVERY = 60  # seconds; whether a head is due, and whether an anchor waits to be brought outside
 
 
 @worker_init.connect
@@ -56,20 +57,22 @@ def stop_sweeper(**_: Any) -> None:
 
 
 def _sweep_for_ever() -> None:
-    from clinic.audit.anchors import anchor_head  # noqa: PLC0415
+    from clinic.audit.anchors import anchor_when_due  # noqa: PLC0415
     from clinic.audit.context import acting  # noqa: PLC0415
+    from clinic.audit.delivery import deliver  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
     from clinic.monitoring.drift import measure_this_week  # noqa: PLC0415
     from clinic.uploads.services import sweep as sweep_uploads  # noqa: PLC0415
 
-    anchored = measured = time.monotonic()
+    anchored, measured = 0.0, time.monotonic()
     while not _stop.is_set():
         try:
             with acting("sweep"):
                 sweep()
                 sweep_uploads()
-                if time.monotonic() - anchored >= settings.ANCHOR_SECONDS:
-                    anchor_head()
+                if time.monotonic() - anchored >= ANCHOR_EVERY:
+                    anchor_when_due()
+                    deliver()
                     anchored = time.monotonic()
                 if time.monotonic() - measured >= DRIFT_SECONDS:
                     measure_this_week()

@@ -302,7 +302,10 @@ class ChainStateOut(serializers.Serializer):
     first_bad = serializers.IntegerField(allow_null=True)
     why = serializers.CharField(allow_blank=True)
     head = serializers.CharField(allow_blank=True)
-    anchored_to = serializers.IntegerField(allow_null=True)
+    anchored_to = serializers.IntegerField(
+        allow_null=True, help_text="Up to here the events are those that were signed; after it only the chain speaks."
+    )
+    to_seq = serializers.IntegerField()
 
 
 class BundleOut(serializers.ModelSerializer):

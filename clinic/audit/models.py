@@ -131,3 +131,15 @@ class Anchor(models.Model):
     at = models.DateTimeField()
     key_id = models.CharField(max_length=16)
     signature = models.CharField(max_length=128)
+    said = models.JSONField(default=dict, blank=True, help_text="What was signed; empty: the columns alone")
+
+
+class AnchorDelivery(models.Model):
+    """An anchor that has arrived at a place outside the house."""
+
+    anchor = models.ForeignKey(Anchor, on_delete=models.PROTECT, related_name="deliveries")
+    target = models.CharField(max_length=500)
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["anchor", "target"], name="one_delivery_per_target")]

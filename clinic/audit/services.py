@@ -1,6 +1,5 @@
-"""The log of acts: write one, verify all, find some."""
+"""The log of acts: write one, find some."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from django.db import connection, transaction
@@ -8,14 +7,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from clinic.accounts.models import Membership
-from clinic.audit.anchors import all_anchors, signature_holds
-from clinic.audit.chain import GENESIS, columns_of, fault_in, hash_of
+from clinic.audit.chain import GENESIS, columns_of, hash_of
 from clinic.audit.context import current, defer_denial
 from clinic.audit.models import Action, AuditEvent, Outcome
 from clinic.canonical import canonical_json, digest, plain
 
 WRITERS_LOCK = 0x4D415252_4F570001  # one number, known to every process: "MARROW", 1
-SCAN_LAST = 10_000
 
 
 def record(  # noqa: PLR0913 (who, what, whom, where, why and how it ended: each is asked of the log)
@@ -101,58 +98,6 @@ def _whereabouts(obj, case, patient, site):
         "patient": str(patient.pk) if patient else "",
         "site": str(site_id),
     }
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """``count`` events hold from ``from_seq`` on; ``head`` is the hash of the last of them."""
-
-    ok: bool
-    from_seq: int
-    count: int
-    first_bad: int | None
-    why: str
-    head: str
-    anchored_to: int | None
-
-
-def verify(from_seq=1):
-    """Check the chain from ``from_seq`` to its end, and every signed anchor against it; stop at the first bad event."""
-    try:
-        anchors = all_anchors()  # read before the events: whatever they name must then be there
-    except ValueError as error:
-        return VerifyResult(False, from_seq, 0, from_seq, str(error), "", None)
-    anchored_to = anchors[-1][0]["seq"] if anchors else None
-    before = AuditEvent.objects.filter(seq=from_seq - 1).first()
-    seq, head = from_seq - 1, before.hash if before else GENESIS
-    rows = AuditEvent.objects.filter(seq__gte=from_seq) if from_seq > 1 else AuditEvent.objects.all()
-    waiting = [anchor for anchor in anchors if anchor[0]["seq"] >= from_seq]
-    for event in rows.order_by("seq").iterator(chunk_size=2000):
-        why = fault_in(event, seq=seq + 1, prev_hash=head)
-        while not why and waiting and waiting[0][0]["seq"] == event.seq:
-            why = _fault_of_anchor(*waiting.pop(0), event.hash)
-        if why:
-            return VerifyResult(False, from_seq, seq + 1 - from_seq, seq + 1, why, head, anchored_to)
-        seq, head = event.seq, event.hash
-    count = seq + 1 - from_seq
-    if waiting:
-        why = f"the end of the chain is gone: {waiting[-1][1]} knows events up to number {waiting[-1][0]['seq']}"
-        return VerifyResult(False, from_seq, count, seq + 1, why, head, anchored_to)
-    return VerifyResult(True, from_seq, count, None, "", head, anchored_to)
-
-
-def _fault_of_anchor(said, where, event_hash):
-    if not signature_holds(said):
-        return f"the signature of {where} does not hold"
-    if said["hash"] != event_hash:
-        return f"the chain up to here is not the one that was signed ({where}, {said['at']})"
-    return ""
-
-
-def chain_state(*, full=False):
-    """The state of the chain for a page: its last events checked, or all of them."""
-    newest = AuditEvent.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
-    return verify(1 if full else max(1, newest - SCAN_LAST + 1))
 
 
 def events_of(sites):

@@ -96,6 +96,9 @@ BUNDLE_ROOTS = [Path(p) for p in env.list("MARROW_BUNDLES", default=[str(BASE_DI
 AUDIT_KEY_FILE = Path(env("MARROW_AUDIT_KEY_FILE", default=str(HOME / "audit_ed25519.pem")))
 AUDIT_ANCHORS = Path(env("MARROW_AUDIT_ANCHORS", default=str(HOME / "anchors")))
 
+AUDIT_ANCHOR_TARGETS = env.list("MARROW_AUDIT_ANCHOR_TARGETS", default=[])  # folders, or addresses that take a PUT
+AUDIT_TRUSTED_KEYS = env.list("MARROW_AUDIT_TRUSTED_KEYS", default=[])  # ids; empty: every key beside the anchors
+
 # Accounts
 AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]

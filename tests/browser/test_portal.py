@@ -8,7 +8,7 @@ from django.urls import reverse
 from playwright.sync_api import expect
 
 from clinic.audit.models import Action, AuditEvent
-from clinic.audit.services import verify
+from clinic.audit.verification import verify
 from clinic.cases.models import AnalysisStatus, Case, SignOff, StudyItem
 from clinic.cases.reports import draft_report
 from clinic.registry.services import sync_bundles

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from clinic.audit.models import Action, AuditEvent
-from clinic.audit.services import verify
+from clinic.audit.verification import verify
 from clinic.cases.models import AnalysisStatus
 from tests.factories import (
     PASSWORD,

@@ -1,18 +1,23 @@
 """The chain shows what was done to it: every kind of tampering, with the triggers out of the way."""
 
 import json
+import tracemalloc
 from io import StringIO
 
+import httpx
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 
 from clinic.audit import immutable
-from clinic.audit.anchors import anchor_head
+from clinic.audit.anchors import anchor_head, anchor_when_due, rotate_key
 from clinic.audit.chain import GENESIS, columns_of, hash_of
+from clinic.audit.delivery import deliver
+from clinic.audit.keys import is_believed, signing_key
 from clinic.audit.models import Action, Anchor, AuditEvent
-from clinic.audit.services import record, verify
+from clinic.audit.services import record
+from clinic.audit.verification import MARK, read_mark, verify, verify_on
 from clinic.canonical import canonical_json
 from tests.factories import CaseFactory, UserFactory, assessed_case
 
@@ -102,7 +107,7 @@ def test_a_cut_tail_is_found_by_its_anchor(chain):
     anchor_head()
     AuditEvent.objects.filter(seq__gte=8).delete()
     result = verify()
-    assert (result.ok, result.first_bad, result.count, result.anchored_to) == (False, 8, 7, 10)
+    assert (result.ok, result.first_bad, result.count, result.anchored_to) == (False, 8, 7, None)
     assert "the end of the chain is gone" in result.why
 
 
@@ -127,15 +132,77 @@ def test_without_an_anchor_a_cut_tail_cannot_be_seen(chain):
     assert verify().ok
 
 
-def test_a_chain_made_anew_does_not_fit_its_anchor(chain):
-    anchor_head()
-    prev = AuditEvent.objects.get(seq=3).hash
-    for event in AuditEvent.objects.filter(seq__gte=4).order_by("seq"):
+def made_anew(first):
+    """Write every event from ``first`` on again, each with hashes that fit: a chain whole in itself."""
+    prev = AuditEvent.objects.get(seq=first - 1).hash
+    for event in AuditEvent.objects.filter(seq__gte=first).order_by("seq"):
         remade(event, prev_hash=prev, detail={"forged": True})
         prev = AuditEvent.objects.get(seq=event.seq).hash
+
+
+@pytest.mark.parametrize("first", [2, 4, 10])
+def test_of_a_chain_made_anew_the_first_forged_event_is_named(chain, first):
+    anchor_head()
+    made_anew(first)
     result = verify()
-    assert result.first_bad == 10
-    assert "not the one that was signed" in result.why
+    assert (result.ok, result.first_bad, result.count) == (False, first, first - 1)
+    assert "was signed" in result.why
+
+
+def test_a_chain_made_anew_between_two_anchors_is_found(chain):
+    anchor_head()
+    for n in range(10):
+        record(Action.CASE_SEARCH, detail={"n": n})
+    anchor_head()
+    made_anew(13)
+    result = verify()
+    assert (result.first_bad, result.anchored_to) == (13, 10)
+
+
+def test_a_chain_made_anew_fits_no_anchor_of_before_there_were_trails(chain):
+    anchor = anchor_head()
+    key, key_id = signing_key()
+    said = {"seq": anchor.seq, "hash": anchor.hash, "at": anchor.at.isoformat(), "key_id": key_id}
+    signature = key.sign(canonical_json(said)).hex()
+    next(settings_of_anchors().glob("0*.json")).write_bytes(canonical_json(said | {"signature": signature}))
+    Anchor.objects.all().delete()
+    assert verify().ok
+    made_anew(4)
+    assert verify().first_bad == 10
+
+
+def settings_of_anchors():
+    from django.conf import settings
+
+    return settings.AUDIT_ANCHORS
+
+
+def test_after_the_last_anchor_only_the_chain_speaks(chain):
+    """Stated as a fact: what is not yet signed can be written anew; the result says which events those are."""
+    anchor_head()
+    for n in range(5):
+        record(Action.CASE_SEARCH, detail={"n": n})
+    made_anew(12)
+    result = verify()
+    assert result.ok
+    assert (result.anchored_to, result.ranges) == (10, [(1, 10, True), (11, 15, False)])
+
+
+def test_a_long_stretch_between_anchors_keeps_its_trail_short(chain, monkeypatch):
+    monkeypatch.setattr("clinic.audit.anchors.TRAIL_MOST", 4)
+    said = anchor_head().said
+    assert (said["step"], len(said["trail"])) == (3, 3 * 8)
+    assert verify().ok
+    made_anew(5)
+    assert verify().first_bad == 6  # the first of every third
+
+
+def test_a_forged_trail_is_not_believed(chain):
+    anchor = anchor_head()
+    Anchor.objects.filter(pk=anchor.pk).update(said=anchor.said | {"trail": "0" * 80})
+    result = verify()
+    assert (result.first_bad, result.count) == (10, 9)
+    assert "signature" in result.why
 
 
 def test_a_forged_anchor_does_not_hold(chain, settings):
@@ -179,6 +246,139 @@ def test_verification_may_begin_later(chain):
     assert verify(from_seq=3).ok
     assert verify(from_seq=3).count == 8
     assert not verify().ok
+
+
+def test_verification_goes_on_from_the_last_verified_anchor(chain):
+    anchor_head()
+    assert verify_on().count == 10
+    for n in range(3):
+        record(Action.CASE_SEARCH, detail={"n": n})
+    again = verify_on()
+    assert (again.ok, again.from_seq, again.count, again.anchored_to) == (True, 11, 3, 10)
+    anchor_head()
+    verify_on()
+    assert read_mark()["seq"] == 13
+    assert verify_on().count == 0
+    assert verify_on(full=True).count == 13
+
+
+def test_what_was_verified_before_is_checked_again_in_full_only(chain):
+    anchor_head()
+    verify_on()
+    AuditEvent.objects.filter(seq=4).update(actor="someone else")
+    assert verify_on().ok
+    assert verify_on(full=True).first_bad == 4
+
+
+@pytest.mark.parametrize("seq", [4, 10])
+def test_a_deletion_before_the_mark_is_found_without_asking_for_all(chain, seq):
+    anchor_head()
+    verify_on()
+    record(Action.CASE_SEARCH)
+    AuditEvent.objects.filter(seq=seq).delete()
+    assert verify_on().first_bad == seq
+
+
+def test_a_mark_that_was_moved_counts_for_nothing(chain, settings):
+    anchor_head()
+    verify_on()
+    path = settings.AUDIT_ANCHORS / MARK
+    said = json.loads(path.read_bytes())
+    path.write_bytes(canonical_json(said | {"seq": 9, "hash": AuditEvent.objects.get(seq=9).hash}))
+    AuditEvent.objects.filter(seq=4).update(actor="someone else")
+    assert verify_on().first_bad == 4
+
+
+def test_a_broken_chain_sets_no_mark(chain):
+    AuditEvent.objects.filter(seq=4).update(actor="someone else")
+    anchor_head()
+    assert not verify_on().ok
+    assert read_mark() is None
+
+
+def test_a_new_key_signs_and_the_old_ones_still_hold(chain, settings):
+    old, new = rotate_key()
+    assert old != new
+    assert list(Anchor.objects.order_by("seq").values_list("key_id", flat=True)) == [old, new]
+    event = AuditEvent.objects.get(action=Action.KEY_ROTATE)
+    assert json.loads(event.body)["detail"]["from"] == old
+    assert settings.AUDIT_KEY_FILE.stat().st_mode & 0o777 == 0o600
+    assert verify().ok
+    made_anew(4)
+    assert verify().first_bad == 4
+
+
+def test_who_pins_the_first_key_believes_those_it_endorsed_and_no_other(chain, settings):
+    first, second = rotate_key()
+    _, third = rotate_key()
+    settings.AUDIT_TRUSTED_KEYS = [first]
+    assert all(is_believed(key) for key in (first, second, third))
+    assert verify().ok
+    settings.AUDIT_KEY_FILE.unlink()
+    record(Action.CASE_SEARCH)
+    stranger = anchor_head()
+    assert not is_believed(stranger.key_id)
+    assert verify().first_bad == stranger.seq
+
+
+def test_a_key_in_anothers_place_is_not_that_key(chain, settings):
+    old, new = rotate_key()
+    (settings.AUDIT_ANCHORS / f"{old}.pub.pem").write_bytes((settings.AUDIT_ANCHORS / f"{new}.pub.pem").read_bytes())
+    assert verify().first_bad == 10
+
+
+def test_anchors_are_brought_to_a_folder_and_to_an_address(chain, settings, tmp_path, monkeypatch):
+    put, down = {}, [True]
+
+    def answer(url, content, timeout):
+        if down[0]:
+            raise httpx.ConnectError("down")
+        put[url.rpartition("/")[2]] = content
+        return httpx.Response(201, request=httpx.Request("PUT", url))
+
+    monkeypatch.setattr("clinic.audit.delivery.httpx.put", answer)
+    settings.AUDIT_ANCHOR_TARGETS = [str(tmp_path / "elsewhere"), "https://anchors.example/marrow/"]
+    anchor_head()
+    assert list(deliver().values()) == [1, 0]  # the address does not answer: tried again, and the folder is not kept up
+    down[0] = False
+    assert list(deliver().values()) == [0, 1]
+    record(Action.CASE_SEARCH)
+    rotate_key()
+    assert list(deliver().values()) == [2, 2]
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()}
+    assert kept == put
+    settings.AUDIT_ANCHORS = tmp_path / "elsewhere"  # what was brought away is enough to judge the chain
+    assert verify().ok
+    made_anew(4)
+    assert verify().first_bad == 4
+
+
+def test_a_head_is_anchored_when_it_is_due(chain, settings):
+    settings.ANCHOR_SECONDS = 3600
+    assert anchor_when_due().seq == 10
+    record(Action.CASE_SEARCH)
+    assert anchor_when_due() is None
+    settings.ANCHOR_SECONDS = 0
+    assert anchor_when_due().seq == 11
+
+
+def test_verification_holds_one_event_at_a_time(chain):
+    """Memory does not grow with the log: twenty times the events, no more at the peak."""
+    last = AuditEvent.objects.get(seq=10)
+    rows, prev, said = [], last.hash, json.loads(last.body)
+    for seq in range(11, 8001):
+        body = canonical_json(said | {"seq": seq, "prev_hash": prev}).decode()
+        rows.append(AuditEvent(**columns_of(json.loads(body)), body=body, hash=hash_of(body)))
+        prev = rows[-1].hash
+    AuditEvent.objects.bulk_create(rows, batch_size=500)
+    del rows
+    peaks = []
+    for start in (7001, 1):
+        tracemalloc.start()
+        assert verify(start).ok
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]
 
 
 def run_verify(*args):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from clinic.audit.models import Action, AuditEvent
-from clinic.audit.services import verify
+from clinic.audit.verification import verify
 from clinic.canonical import digest
 from clinic.cases.models import Report, SignOff
 from clinic.cases.reports import amend, assessment_of, draft_report, sign

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from PIL import Image
 
 from clinic.audit.models import Action, AuditEvent
-from clinic.audit.services import verify
+from clinic.audit.verification import verify
 from clinic.registry.services import sync_bundles
 from genomics import synthetic as tables
 from ml import smear, synthetic

@@ -5,7 +5,8 @@ from django.views.decorators.http import require_GET
 
 from clinic.accounts.access import sites_where
 from clinic.audit.models import Action, AuditEvent
-from clinic.audit.services import chain_state, events_of
+from clinic.audit.services import events_of
+from clinic.audit.verification import chain_state
 from clinic.patients.models import Patient
 from clinic.portal.forms import AuditFilter
 from clinic.portal.guard import allowed, note
