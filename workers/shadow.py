@@ -8,12 +8,11 @@ from django.db import transaction
 
 from clinic.audit.models import Action
 from clinic.audit.services import record
-from clinic.cases import files
 from clinic.cases.models import Analysis, AnalysisStatus
 from clinic.monitoring.models import ShadowResult
 from clinic.registry.models import BundleStatus, ModelBundle
 from ml.findings import BUNDLE_OF_MODALITY, Finding
-from workers.analysis import fused
+from workers.analysis import fused, loaded
 from workers.modalities import MODALITIES, bundle_of, function
 
 logger = logging.getLogger(__name__)
@@ -63,12 +62,9 @@ def _read_along(analysis: Analysis, row: ModelBundle) -> dict[str, object] | Non
 
 def _predict(analysis: Analysis, modality: str, sha256: str) -> Finding:
     how, items = MODALITIES[modality], list(analysis.items.filter(kind=modality))
-    load = function(how.load)
     if how.many:
-        inputs = [
-            (f"{item.pk}/{n}", image) for item in items for n, image in enumerate(load(files.canonical_dir(item)))
-        ]
+        inputs = [(f"{item.pk}/{n}", image) for item in items for n, image in enumerate(loaded(item))]
     else:
-        inputs = load(files.canonical_dir(max(items, key=lambda item: (item.received_at, item.pk))))
+        inputs = loaded(max(items, key=lambda item: (item.received_at, item.pk)))
     said: Finding = function(how.predict)(inputs, bundle_of(sha256))
     return said

@@ -295,6 +295,15 @@ class EventOut(serializers.ModelSerializer):
         return json.loads(event.body)
 
 
+class PersonWhoSawOut(serializers.Serializer):
+    actor_id = serializers.CharField()
+    actor = serializers.CharField()
+    count = serializers.IntegerField()
+    first = serializers.DateTimeField()
+    last = serializers.DateTimeField()
+    acts = serializers.ListField(child=serializers.CharField())
+
+
 class ChainStateOut(serializers.Serializer):
     ok = serializers.BooleanField()
     from_seq = serializers.IntegerField()

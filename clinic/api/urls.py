@@ -30,6 +30,7 @@ urlpatterns = [
     path("reports/<uuid:pk>/amend", reports.AmendReport.as_view(), name="amend"),
     path("audit/events", oversight.Events.as_view(), name="events"),
     path("audit/export", oversight.ExportEvents.as_view(), name="events_export"),
+    path("audit/patients/<uuid:pk>/people", oversight.PeopleWhoSaw.as_view(), name="people_who_saw"),
     path("audit/state", oversight.ChainState.as_view(), name="chain_state"),
     path("bundles", oversight.Bundles.as_view(), name="bundles"),
     path("bundles/<uuid:pk>/move", monitoring.MoveBundle.as_view(), name="move_bundle"),

@@ -4,7 +4,7 @@ from django import forms
 from django.contrib.auth.forms import AuthenticationForm
 
 from clinic.accounts.access import sites_where
-from clinic.audit.models import Action
+from clinic.audit.models import Action, Outcome
 from clinic.cases.models import Decision, ItemKind
 from clinic.cases.worklist import SORTS, VIEWS
 from clinic.patients.models import Sex
@@ -146,11 +146,15 @@ class AmendForm(forms.Form):
 
 class AuditFilter(forms.Form):
     actor = forms.CharField(required=False, max_length=200, label="Who", help_text="User name, or a part of it")
-    patient = forms.CharField(required=False, max_length=64, label="Whom", help_text="Record number of the patient")
+    patient = forms.CharField(
+        required=False, max_length=64, label="Whom", help_text="Record number of the patient; finds lists, too"
+    )
     case = forms.UUIDField(required=False, label="Case id")
+    object = forms.UUIDField(required=False, label="Object id", help_text="Of an item, an analysis, a report …")
     action = forms.ChoiceField(
         required=False, label="What", choices=[("", "Every act"), *((a.value, a.value) for a in Action)]
     )
+    outcome = forms.ChoiceField(required=False, label="How it ended", choices=[("", "Any"), *Outcome.choices])
     since = forms.DateTimeField(
         required=False, label="From", widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
     )

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from clinic.portal.views import appearance, case, files, monitoring, oversight, registry, report, session, worklist
+from clinic.portal.views import appearance, audit, case, files, monitoring, registry, report, session, worklist
 
 app_name = "portal"
 urlpatterns = [
@@ -25,7 +25,6 @@ urlpatterns = [
     path("items/<uuid:pk>/file/", files.item_file, name="item_file"),
     path("items/<uuid:pk>/frames/<int:number>/", files.item_frame, name="item_frame"),
     path("artefacts/<uuid:pk>/", files.artefact, name="artefact"),
-    path("audit/", oversight.audit, name="audit"),
     path("models/", registry.models, name="models"),
     path("models/import/", registry.import_models, name="import_models"),
     path("models/<uuid:pk>/", registry.model, name="model"),
@@ -34,4 +33,8 @@ urlpatterns = [
     path("monitoring/sites/<uuid:pk>/", monitoring.calibration, name="calibration"),
     path("monitoring/sites/<uuid:pk>/recalibrate/", monitoring.recalibrate, name="recalibrate"),
     path("monitoring/sites/<uuid:pk>/undo/", monitoring.undo_calibration, name="undo_calibration"),
+    path("audit/", audit.audit, name="audit"),
+    path("audit/export/", audit.audit_export, name="audit_export"),
+    path("audit/cases/<uuid:pk>/", audit.audit_case, name="audit_case"),
+    path("audit/patients/<uuid:pk>/", audit.audit_patient, name="audit_patient"),
 ]

@@ -162,7 +162,7 @@ def test_a_chain_made_anew_between_two_anchors_is_found(chain):
 def test_a_chain_made_anew_fits_no_anchor_of_before_there_were_trails(chain):
     anchor = anchor_head()
     key, key_id = signing_key()
-    said = {"seq": anchor.seq, "hash": anchor.hash, "at": anchor.at.isoformat(), "key_id": key_id}
+    said = {"seq": anchor.seq, "hash": anchor.hash, "at": anchor.said["at"], "key_id": key_id}
     signature = key.sign(canonical_json(said)).hex()
     next(settings_of_anchors().glob("0*.json")).write_bytes(canonical_json(said | {"signature": signature}))
     Anchor.objects.all().delete()

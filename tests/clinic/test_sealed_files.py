@@ -275,8 +275,9 @@ def test_content_decides_what_is_shown_in_place(client, clinician, site, content
 def test_an_upload_is_only_ever_a_download_under_a_harmless_name(client, clinician, site, name, filename):
     item = ItemFactory(case=CaseFactory(patient__site=site), content=png(), filename=files.display_name(filename))
     client.force_login(clinician)
-    with client.get(reverse(name, args=[item.pk])) as response:
-        said = response.headers
+    response = client.get(reverse(name, args=[item.pk]))
+    assert response.getvalue() == png()
+    said = response.headers
     assert said["Content-Disposition"].startswith("attachment; ")
     assert said["Content-Type"] == "application/octet-stream"
     assert not re.search(r"[\r\n\0\u202e]|\.\./", said["Content-Disposition"])

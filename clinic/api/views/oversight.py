@@ -13,11 +13,13 @@ from rest_framework.views import APIView
 
 from clinic.accounts.access import require, sites_where
 from clinic.api.base import ReadList
-from clinic.api.serializers import BundleOut, ChainStateOut, EventOut, TreeOut
+from clinic.api.serializers import BundleOut, ChainStateOut, EventOut, PersonWhoSawOut, TreeOut
 from clinic.audit.exports import FORMATS, export
 from clinic.audit.models import Action, AuditEvent
+from clinic.audit.search import concerning, patients_overseen_by, people_who_saw
 from clinic.audit.services import events_of, record
 from clinic.audit.verification import chain_state
+from clinic.cases.visibility import find
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 
@@ -30,6 +32,9 @@ class EventFilter(django_filters.FilterSet):
     case = django_filters.CharFilter("case_id")
     object = django_filters.CharFilter("object_id")
     action = django_filters.MultipleChoiceFilter(choices=Action.choices)
+    saw = django_filters.UUIDFilter(
+        method="by_saw", help_text="The id of a patient: also lists in which the patient was among the hits."
+    )
 
     class Meta:
         model = AuditEvent
@@ -37,6 +42,9 @@ class EventFilter(django_filters.FilterSet):
 
     def by_actor(self, events, _name, value):
         return events.filter(Q(actor_id=value) | Q(actor__icontains=value))
+
+    def by_saw(self, events, _name, value):
+        return concerning(events, value)
 
 
 EventFilter.base_filters |= {
@@ -79,6 +87,18 @@ class ExportEvents(APIView):
         chunks, media_type, name = export(chosen.qs, form, by=request.user, asked=asked)
         headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}
         return StreamingHttpResponse(chunks, content_type=media_type, headers=headers)
+
+
+class PeopleWhoSaw(APIView):
+    @extend_schema(responses=PersonWhoSawOut(many=True))
+    @transaction.atomic
+    def get(self, request, pk):
+        """Who came by this patient's data, how often, and by which acts: readings, lists, changes."""
+        require(request.user, "audit.view")
+        patient = find(patients_overseen_by, pk, by=request.user)
+        people = people_who_saw(events_of(sites_where(request.user, "audit.view")), patient.pk)
+        record(Action.AUDIT_READ, by=request.user, obj=patient, detail={"people": len(people)})
+        return Response(PersonWhoSawOut(people, many=True).data)
 
 
 class ChainState(APIView):

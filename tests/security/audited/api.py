@@ -63,6 +63,7 @@ LINES = {
     "api:amend": shows("report.amend", "signed", method="post", body={"reason": "The karyotype has arrived."}),
     "api:events": acts("audit.read", method="get", by="auditor"),
     "api:events_export": acts("audit.export", method="get", by="auditor", query={"as": "csv"}),
+    "api:people_who_saw": acts("audit.read", "patient", method="get", by="auditor"),
     "api:chain_state": acts("audit.read", method="get", by="auditor"),
     "api:bundles": plain("models are no patients"),
     "api:tree": plain("diagnoses, nobody's"),

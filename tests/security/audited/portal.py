@@ -42,5 +42,8 @@ LINES = {
     "portal:item_frame": shows("item.read", "image", 0),
     "portal:artefact": shows("artefact.read", "artefact"),
     "portal:audit": shows("audit.read", by="auditor"),
+    "portal:audit_export": acts("audit.export", method="get", by="auditor"),
+    "portal:audit_case": shows("audit.read", "case", by="auditor"),
+    "portal:audit_patient": shows("audit.read", "patient", by="auditor"),
     "portal:models": plain("models are no patients"),
 }

@@ -40,6 +40,7 @@ ROWS = {
     "POST api:amend": clinicians(201),
     "GET api:events": overseers(200),
     "GET api:events_export": overseers(200),
+    "GET api:people_who_saw": overseers(200, elsewhere=404),
     "GET api:chain_state": overseers(200),
     "GET api:bundles": everyone(200),
     "GET api:tree": everyone(200),
@@ -47,6 +48,7 @@ ROWS = {
     "GET api:docs": answers(*[200] * 9),
 }
 OBJECTS = {
+    "api:people_who_saw": lambda w: w.patient,
     "api:one_token": lambda w: w.service_token,
     "api:patient": lambda w: w.patient,
     "api:case": lambda w: w.case,

@@ -30,12 +30,20 @@ ROWS = {
     "GET portal:item_frame": PAGE,
     "GET portal:artefact": PAGE,
     "GET portal:audit": overseers(200, nobody=LOGIN),
+    "GET portal:audit_export": overseers(200, nobody=LOGIN),
+    "GET portal:audit_case": overseers(200, nobody=LOGIN, elsewhere=404),
+    "GET portal:audit_patient": overseers(200, nobody=LOGIN, elsewhere=404),
     "GET portal:models": everyone(200, nobody=LOGIN),
     "POST portal:theme": everyone(302, nobody=LOGIN),
     "GET /healthz": answers(*[200] * 9),
 }
 OBJECTS = {
+<<<<<<< HEAD
     "portal:delete_view": lambda w: SavedView.objects.create(user=w.clinician, name="Mine"),
+=======
+    "portal:audit_case": lambda w: w.case,
+    "portal:audit_patient": lambda w: w.patient,
+>>>>>>> bac014b (The log reviewed: search, a case's life, who saw a patient, files of it; page and API)
     "portal:case": lambda w: w.case,
     "portal:case_pulse": lambda w: w.case,
     "portal:upload": lambda w: w.ready_case,
