@@ -3,11 +3,14 @@
 from django.core.exceptions import ImproperlyConfigured
 
 from clinic.settings.base import *  # noqa: F403 (settings are built by layering)
-from clinic.settings.base import BROKER_URL, DATABASES, env
+from clinic.settings.base import BROKER_URL, DATABASES, FILE_KEYS, env
 
 SECRET_KEY = env("DJANGO_SECRET_KEY")
 if len(SECRET_KEY) < 50 or "only-for-tests" in SECRET_KEY or SECRET_KEY.startswith("django-insecure"):
     raise ImproperlyConfigured("DJANGO_SECRET_KEY must be a random string of at least 50 characters.")
+if not FILE_KEYS:
+    problem = "Production needs MARROW_FILE_KEYS: the keys of the files, which must not lie beside them."
+    raise ImproperlyConfigured(f"{problem} Make one with: manage.py new_file_key (under the development settings)")
 if "sqlite" in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("Production needs DATABASE_URL to name a PostgreSQL database.")
 if BROKER_URL.startswith("filesystem"):

@@ -14,6 +14,7 @@ WHOLE = {
     "DJANGO_ALLOWED_HOSTS": "marrow.example",
     "DATABASE_URL": "postgres://marrow@db/marrow",
     "CELERY_BROKER_URL": "redis://redis:6379/0",
+    "MARROW_FILE_KEYS": "0123456789abcdef:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
     "PATH": "",
 }
 
@@ -38,6 +39,7 @@ def test_a_whole_configuration_passes_the_deployment_check(tmp_path):
         ("DJANGO_ALLOWED_HOSTS", None, "DJANGO_ALLOWED_HOSTS"),
         ("DATABASE_URL", None, "PostgreSQL"),
         ("CELERY_BROKER_URL", None, "Redis"),
+        ("MARROW_FILE_KEYS", None, "MARROW_FILE_KEYS"),
     ],
 )
 def test_a_missing_or_weak_setting_stops_it(tmp_path, name, value, complaint):

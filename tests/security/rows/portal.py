@@ -38,12 +38,9 @@ ROWS = {
     "GET /healthz": answers(*[200] * 9),
 }
 OBJECTS = {
-<<<<<<< HEAD
     "portal:delete_view": lambda w: SavedView.objects.create(user=w.clinician, name="Mine"),
-=======
     "portal:audit_case": lambda w: w.case,
     "portal:audit_patient": lambda w: w.patient,
->>>>>>> bac014b (The log reviewed: search, a case's life, who saw a patient, files of it; page and API)
     "portal:case": lambda w: w.case,
     "portal:case_pulse": lambda w: w.case,
     "portal:upload": lambda w: w.ready_case,
