@@ -18,6 +18,7 @@ from clinic.cases.models import (
     ItemKind,
     Report,
     SignOff,
+    Stage,
     StudyItem,
 )
 from clinic.patients.models import Patient, Sex
@@ -98,11 +99,13 @@ class PatientEdit(serializers.Serializer):
 class CaseOut(serializers.ModelSerializer):
     class Meta:
         model = Case
-        fields = ["id", "patient", "title", "history", "created_at"]
+        fields = ["id", "patient", "stage", "follows", "title", "history", "created_at"]
 
 
 class CaseIn(serializers.Serializer):
     patient = serializers.UUIDField()
+    stage = serializers.ChoiceField(Stage.choices, default=Stage.DIAGNOSIS)
+    follows = serializers.UUIDField(required=False, allow_null=True, default=None, help_text="An earlier case")
     title = serializers.CharField(max_length=200, allow_blank=True, default="")
     history = serializers.CharField(max_length=100_000, allow_blank=True, default="")
 

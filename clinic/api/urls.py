@@ -13,6 +13,7 @@ urlpatterns = [
     path("sites", accounts.Sites.as_view(), name="sites"),
     path("patients", cases.Patients.as_view(), name="patients"),
     path("patients/<uuid:pk>", cases.OnePatient.as_view(), name="patient"),
+    path("patients/<uuid:pk>/course", cases.Course.as_view(), name="course"),
     path("cases", cases.Cases.as_view(), name="cases"),
     path("cases/<uuid:pk>", cases.OneCase.as_view(), name="case"),
     path("cases/<uuid:pk>/items", items.Items.as_view(), name="items"),

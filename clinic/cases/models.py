@@ -29,6 +29,14 @@ class Triage(models.IntegerChoices):
     SIGNED = 3
 
 
+class Stage(models.TextChoices):
+    """Why a patient is looked at: for the first time, again under treatment, or because it may be back."""
+
+    DIAGNOSIS = "diagnosis", "Diagnosis"
+    FOLLOW_UP = "follow_up", "Follow-up"
+    RELAPSE = "relapse", "Suspected relapse"
+
+
 class Case(models.Model):
     """One diagnostic work-up of one patient.
 
@@ -38,6 +46,15 @@ class Case(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="cases")
+    stage = models.CharField(max_length=20, choices=Stage, default=Stage.DIAGNOSIS)
+    follows = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="followed_by",
+        help_text="The earlier case of this patient that this one follows, where it is known here",
+    )
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="cases")
     accession = models.CharField(max_length=64, blank=True, help_text="The laboratory's own number of the order")
     title = models.CharField(max_length=200, blank=True, help_text="What is asked, in a line")
@@ -53,6 +70,10 @@ class Case(models.Model):
 
     class Meta:
         constraints = [
+            models.CheckConstraint(condition=Q(stage__in=Stage.values), name="case_stage_known"),
+            models.CheckConstraint(
+                condition=Q(follows__isnull=True) | ~Q(stage="diagnosis"), name="a_diagnosis_follows_nothing"
+            ),
             models.UniqueConstraint(
                 fields=["site", "accession"], condition=~Q(accession=""), name="accession_unique_per_site"
             ),

@@ -9,7 +9,7 @@ from clinic.audit.services import record
 from clinic.canonical import canonical_json
 from clinic.cases import files, runs, triage
 from clinic.cases.dispatch import RUN_ANALYSIS, VALIDATE_ITEM, send
-from clinic.cases.models import LIVE, Analysis, Case, ItemKind, ItemStatus, StudyItem
+from clinic.cases.models import LIVE, Analysis, Case, ItemKind, ItemStatus, Stage, StudyItem
 from clinic.cases.moves import move
 from clinic.errors import Conflict, InvalidInput, TooLarge
 from clinic.monitoring.calibrations import calibration_of
@@ -22,18 +22,34 @@ FUSION = "fusion"
 
 
 @transaction.atomic
-def open_case(*, patient, title="", history="", accession="", by):
-    """Raises Conflict where the site has a case with this accession number already."""
+def open_case(*, patient, title="", history="", accession="", stage=Stage.DIAGNOSIS, follows=None, by):
+    """``follows``: the earlier case of this patient that a follow-up or a suspected relapse belongs to, if known.
+
+    Raises Conflict where the site has a case with this accession number already, InvalidInput for a link that is none.
+    """
     require(by, "case.create", patient.site, obj=patient)
-    said = {"title": title, "history": history, "accession": accession.strip()}
+    _check_link(patient, stage, follows)
+    said = {"title": title, "history": history, "accession": accession.strip(), "stage": stage, "follows": follows}
     try:
         with transaction.atomic():
             case = Case.objects.create(patient=patient, site=patient.site, created_by=by, **said)
     except IntegrityError as error:
         problem = f"There is already a case with the accession number {said['accession']} at this site."
         raise Conflict("accession_exists", problem, "Open that case, or correct it.", place="accession") from error
-    record(Action.CASE_CREATE, by=by, obj=case, after=said)
+    record(Action.CASE_CREATE, by=by, obj=case, after=said | {"follows": follows.pk if follows else None})
     return case
+
+
+def _check_link(patient, stage, follows):
+    if stage not in Stage.values:
+        known = ", ".join(Stage.values)
+        raise InvalidInput("unknown_stage", f"There is no stage {stage!r}.", f"Use {known}.", place="stage")
+    if follows and follows.patient_id != patient.pk:
+        problem = "The earlier case is another patient's."
+        raise InvalidInput("other_patient", problem, "Name a case of this patient.", place="follows")
+    if follows and stage == Stage.DIAGNOSIS:
+        problem = "A case at diagnosis follows no other."
+        raise InvalidInput("no_link", problem, "Call it a follow-up or a suspected relapse.", place="follows")
 
 
 @transaction.atomic

@@ -5,7 +5,7 @@ from django.contrib.auth.forms import AuthenticationForm
 
 from clinic.accounts.access import sites_where
 from clinic.audit.models import Action, Outcome
-from clinic.cases.models import Decision, ItemKind
+from clinic.cases.models import Case, Decision, ItemKind, Stage
 from clinic.cases.worklist import SORTS, VIEWS
 from clinic.patients.models import Sex
 from ml.diagnosis_tree import load_tree
@@ -76,6 +76,14 @@ class CaseForm(forms.Form):
         label="Accession number", max_length=64, required=False, help_text="The laboratory's own number of the order."
     )
     title = forms.CharField(label="What is asked", max_length=200, required=False)
+    stage = forms.ChoiceField(label="Occasion", choices=Stage.choices, initial=Stage.DIAGNOSIS)
+    follows = forms.ModelChoiceField(
+        label="Earlier case of this patient",
+        queryset=Case.objects.none(),
+        required=False,
+        empty_label="None known here",
+        help_text="Only for a follow-up or a suspected relapse.",
+    )
     history = forms.CharField(
         label="Clinical history",
         required=False,
@@ -83,6 +91,17 @@ class CaseForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="For the reader of the report. No model reads it.",
     )
+
+    def __init__(self, data=None, *, earlier=None):
+        super().__init__(data)
+        self.fields["follows"].queryset = earlier if earlier is not None else Case.objects.none()
+        self.fields["follows"].label_from_instance = earlier_case
+        if earlier is None or not earlier.exists():
+            del self.fields["follows"]
+
+
+def earlier_case(case):
+    return f"{case.created_at:%-d %b %Y}: {case.title or case.get_stage_display()}"
 
 
 class FilesInput(forms.ClearableFileInput):

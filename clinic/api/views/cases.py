@@ -1,11 +1,16 @@
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from clinic.accounts.access import sites_where
 from clinic.api.base import EditOne, ReadList, checked
 from clinic.api.filters import CaseFilter, PatientFilter
 from clinic.api.serializers import CaseEdit, CaseIn, CaseOut, PatientEdit, PatientIn, PatientOut
+from clinic.api.serializers_course import CourseOut
 from clinic.audit.models import Action
+from clinic.audit.services import record
+from clinic.cases.course import course_of
 from clinic.cases.models import Case
 from clinic.cases.services import edit_case, open_case
 from clinic.cases.visibility import cases_visible_to, find, patients_visible_to
@@ -51,6 +56,18 @@ class OnePatient(EditOne):
         return edit_patient(patient=found, changes=changes, by=by)
 
 
+class Course(APIView):
+    @extend_schema(responses=CourseOut)
+    @transaction.atomic
+    def get(self, request, pk):
+        """All that was assessed of a patient over time, and the changes that are larger than their uncertainty."""
+        patient = find(patients_visible_to, pk, by=request.user)
+        said = course_of(cases_visible_to(request.user).filter(patient=patient))
+        read = [point["analysis"] for point in said["points"]]
+        record(Action.PATIENT_READ, by=request.user, obj=patient, patient=patient, detail={"course": read})
+        return Response(CourseOut(said).data)
+
+
 class Cases(ReadList):
     serializer_class = CaseOut
     queryset = Case.objects.none()
@@ -70,7 +87,9 @@ class Cases(ReadList):
         """Open a work-up of a patient."""
         said = checked(CaseIn, request)
         patient = find(patients_visible_to, said.pop("patient"), by=request.user)
-        case = open_case(patient=patient, by=request.user, **said)
+        earlier = said.pop("follows")
+        follows = find(cases_visible_to, earlier, by=request.user) if earlier else None
+        case = open_case(patient=patient, follows=follows, by=request.user, **said)
         return Response(CaseOut(case).data, status=201)
 
 

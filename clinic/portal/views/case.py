@@ -33,7 +33,8 @@ def new_case(request):
     patient = find(patients_visible_to, known, by=request.user) if known else None
     data = request.POST if request.method == "POST" else None
     patient_form = None if patient else PatientForm(data, user=request.user)
-    case_form = CaseForm(data)
+    earlier = cases_visible_to(request.user).filter(patient=patient) if patient else None
+    case_form = CaseForm(data, earlier=earlier)
     forms = [form for form in (patient_form, case_form) if form]
     if data is not None and all([form.is_valid() for form in forms]):  # noqa: C419 (every form is to show its errors)
         try:

@@ -5,6 +5,7 @@ NEW_LAMP = {"by": "admin_user", "body": {"reason": "A new lamp."}}
 RETIRE = {"by": "admin_user", "body": {"do": "retire", "reason": "Old."}}
 
 LINES = {
+    "api:course": acts("patient.read", "patient", method="get"),
     "api:move_bundle": acts("bundle.retire", "bundle", **RETIRE),
     "api:bundle_in_use": acts("monitoring.read", "bundle", **WATCH),
     "api:weeks": acts("monitoring.read", **WATCH),

@@ -1,8 +1,9 @@
 """Monitoring, recalibration and the model registry over the API."""
 
-from tests.security.matrix import admins, answers, overseers
+from tests.security.matrix import admins, answers, overseers, staff
 
 ROWS = {
+    "GET api:course": staff(200),
     "POST api:move_bundle": admins(200),
     "GET api:bundle_in_use": overseers(200),
     "GET api:weeks": overseers(200),
@@ -11,6 +12,7 @@ ROWS = {
     "POST api:undo_calibration": answers(401, 404, 404, 404, 403, 409, 404, 404, 404),
 }
 OBJECTS = {
+    "api:course": lambda w: w.patient,
     "api:move_bundle": lambda w: w.bundle,
     "api:bundle_in_use": lambda w: w.bundle,
     "api:calibrations": lambda w: w.site,
