@@ -22,5 +22,6 @@ urlpatterns = [
     path("api/v1/", include("clinic.api.urls")),
     path("", include("clinic.uploads.urls")),
     path("", include("clinic.interop.urls")),
+    path("notices/", include("clinic.notices.urls")),
     path("", include("clinic.portal.urls")),
 ]

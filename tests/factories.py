@@ -20,6 +20,7 @@ from clinic.cases.models import (
     ItemStatus,
     StudyItem,
 )
+from clinic.notices.models import Notice
 from clinic.patients.models import Patient
 from clinic.registry.models import BundleStatus, ModelBundle
 
@@ -205,6 +206,16 @@ class AssessmentFactory(DjangoModelFactory):
     @factory.post_generation
     def into_triage(self, create, extracted, **kwargs):
         triaged(self.analysis.case_id)
+
+
+class NoticeFactory(DjangoModelFactory):
+    class Meta:
+        model = Notice
+
+    recipient = factory.SubFactory(UserFactory)
+    case = factory.SubFactory(CaseFactory)
+    kind = "ready"
+    changed_at = NOON
 
 
 def assessed_case(site, **said):

@@ -62,6 +62,7 @@ def _sweep_for_ever() -> None:
     from clinic.audit.delivery import deliver  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
     from clinic.monitoring.drift import measure_this_week  # noqa: PLC0415
+    from clinic.notices.services import send_due  # noqa: PLC0415
     from clinic.uploads.services import sweep as sweep_uploads  # noqa: PLC0415
 
     anchored, measured = 0.0, time.monotonic()
@@ -74,6 +75,7 @@ def _sweep_for_ever() -> None:
                     anchor_when_due()
                     deliver()
                     anchored = time.monotonic()
+                send_due()
                 if time.monotonic() - measured >= DRIFT_SECONDS:
                     measure_this_week()
                     measured = time.monotonic()

@@ -46,6 +46,7 @@ class Action(models.TextChoices):
     REPORT_DOWNLOAD = "report.download"
     COMMENT_WRITE = "comment.write"
     CELL_REVIEW = "cell.review"
+    NOTICE_READ = "notice.read"
     BUNDLE_IMPORT = "bundle.import"
     BUNDLE_ACTIVATE = "bundle.activate"
     BUNDLE_RETIRE = "bundle.retire"

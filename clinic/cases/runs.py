@@ -28,6 +28,8 @@ from clinic.cases.models import (
     StudyItem,
 )
 from clinic.cases.moves import move
+from clinic.notices.models import Kind
+from clinic.notices.services import announce
 from clinic.registry.models import BundleStatus, ModelBundle
 
 logger = logging.getLogger(__name__)
@@ -115,6 +117,8 @@ def complete(analysis, assessment):
         digest=digest(assessment),
     )
     triage.refresh(analysis.case_id)
+    kind = Kind.URGENT if row.urgent else Kind.READY
+    announce(case=analysis.case, kind=kind, asked_by=analysis.requested_by)
     _log(
         Action.ANALYSIS_COMPLETE,
         analysis,
@@ -144,6 +148,8 @@ def _end(rows, status, action, *, by=None, **fields):
     if analysis is None or not move(rows, expect=LIVE, to=status, **end):
         return False
     triage.refresh(analysis.case_id)
+    if status == AnalysisStatus.FAILED:
+        announce(case=analysis.case, kind=Kind.FAILED, asked_by=analysis.requested_by)
     _log(action, analysis, by=by, detail={"attempt": analysis.attempt} | {k: v for k, v in fields.items() if v})
     return True
 

@@ -25,6 +25,7 @@ INSTALLED_APPS = [
     "clinic.patients",
     "clinic.registry",
     "clinic.cases",
+    "clinic.notices",
     "clinic.uploads",
     "clinic.audit",
     "clinic.interop.results",
@@ -155,6 +156,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
 }
+
+# Notices by e-mail, where there is a server: EMAIL_URL=smtp+tls://user:password@host:587
+NOTICES_BY_MAIL = bool(env("EMAIL_URL", default=""))
+vars().update(env.email("EMAIL_URL", default="dummymail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env("MARROW_MAIL_FROM", default="marrow@localhost")
+PUBLIC_URL = env("MARROW_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 
 # Work. The Analysis row is the truth, whatever the broker loses: see docs/decisions.
 BROKER_URL = env("CELERY_BROKER_URL", default="filesystem://")

@@ -21,6 +21,7 @@ from tests.factories import (
     CaseFactory,
     FindingFactory,
     ItemFactory,
+    NoticeFactory,
     PatientFactory,
     member,
 )
@@ -68,6 +69,7 @@ def made(site, clinician):
         "ready": ready,
         "upload": uploads.start(case=ready, filename="quillfeather.csv", size=len(b"{}"), by=clinician),
         "refused_upload": _refused(ready, clinician),
+        "notice": NoticeFactory(case=case, recipient=clinician),
         "saved_view": SavedView.objects.create(user=clinician, name="Mine"),
         "failed": failed,
         "failed_analysis": failed_analysis,

@@ -1,8 +1,11 @@
 """What the frame around every page shows."""
 
 from django import template
+from django.db.models import Count
 
 from clinic.accounts.access import acts_of
+from clinic.notices.models import Kind
+from clinic.notices.visibility import notices_visible_to
 from clinic.portal.navigation import entries_for
 
 register = template.Library()
@@ -13,12 +16,22 @@ THEMES = ("light", "dark")
 def navigation(context):
     request = context["request"]
     match = request.resolver_match
-    return entries_for(acts_of(request.user), match.view_name if match else "")
+    acts = acts_of(request.user)
+    return {"entries": entries_for(acts, match.view_name if match else ""), "acts": acts}
 
 
 @register.simple_tag
 def roles_of(user):
     return user.memberships.select_related("site").order_by("site__name")
+
+
+@register.simple_tag(takes_context=True)
+def unread_notices(context):
+    """How many notices wait, the urgent apart: numbers, no patient."""
+    kinds = notices_visible_to(context["request"].user).filter(read_at__isnull=True).order_by()
+    counts = dict(kinds.values_list("kind").annotate(count=Count("pk")))
+    urgent = counts.pop(Kind.URGENT, 0)
+    return {"urgent": urgent, "other": sum(counts.values())}
 
 
 @register.simple_tag(takes_context=True)

@@ -45,5 +45,10 @@ LINES = {
     "portal:audit_export": acts("audit.export", method="get", by="auditor"),
     "portal:audit_case": shows("audit.read", "case", by="auditor"),
     "portal:audit_patient": shows("audit.read", "patient", by="auditor"),
+    "notices:notices": shows("notice.read"),
+    "notices:pulse": plain("numbers alone"),
+    "notices:open": plain("leads on to the case", "notice"),
+    "notices:read_all": plain("one's own marks", method="post"),
+    "notices:preference": plain("one's own wishes", method="post"),
     "portal:models": plain("models are no patients"),
 }

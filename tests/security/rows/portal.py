@@ -1,6 +1,7 @@
 """The portal: pages and forms of a browser, which take no token. A form is posted without its fields."""
 
 from clinic.portal.models import SavedView
+from tests.factories import NoticeFactory
 from tests.security.matrix import LOGIN, answers, clinicians, everyone, overseers, staff
 
 TOKENS = False
@@ -29,6 +30,11 @@ ROWS = {
     "GET portal:item_file": PAGE,
     "GET portal:item_frame": PAGE,
     "GET portal:artefact": PAGE,
+    "GET notices:notices": LIST,
+    "GET notices:pulse": LIST,
+    "GET notices:open": answers(LOGIN, 404, 302, 404, 403, 403, 404, 403, 403),
+    "POST notices:read_all": staff(302, nobody=LOGIN, others=403, elsewhere=302),
+    "POST notices:preference": staff(302, nobody=LOGIN, others=403, elsewhere=302),
     "GET portal:audit": overseers(200, nobody=LOGIN),
     "GET portal:audit_export": overseers(200, nobody=LOGIN),
     "GET portal:audit_case": overseers(200, nobody=LOGIN, elsewhere=404),
@@ -38,6 +44,7 @@ ROWS = {
     "GET /healthz": answers(*[200] * 9),
 }
 OBJECTS = {
+    "notices:open": lambda w: NoticeFactory(case=w.case, recipient=w.clinician),
     "portal:delete_view": lambda w: SavedView.objects.create(user=w.clinician, name="Mine"),
     "portal:audit_case": lambda w: w.case,
     "portal:audit_patient": lambda w: w.patient,
