@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ml.cell_view import cells_of, cut_off, shown
+from ml.differential import blast_share, differential
 from ml.smear import load_model, see
-from ml.smear_cell import BLAST_OR_PROMYELOCYTE, blast_share, differential
+from ml.smear_cell import BLAST_OR_PROMYELOCYTE
 from ml.white_cells import find_cells
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
 from ml.calibration import apply_temperature
+from ml.differential import BLAST, BLAST_EQUIVALENTS, blast_share, differential
 from ml.findings import Finding
 from ml.smear import case_reasons, case_scope, load_model, no_images, read_images
 
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-BLAST = "Blast, no lineage spec"
-BLAST_EQUIVALENTS = (
-    BLAST,
-    "Promyelocyte",
-    "Promonocyte",
-)  # what the attention rests on: blasts and what counts as such
 BLAST_OR_PROMYELOCYTE = (BLAST, "Promyelocyte")
-NOT_COUNTED = ("Smudge cells", "Giant thrombocyte", "Thrombocyte aggregation", "Erythroblast")
 FEW_CELLS = 50
 EVENLY = 0.5  # share of the attention that every cell has
 
@@ -96,25 +89,3 @@ def explain(readings: Sequence[Reading], weights: dict[str, Any]) -> dict[str, A
     cells = [r.as_dict() | {"attention": float(weights.get(r.id, 0.0))} for r in readings]
     labels = [r.label for r in readings]
     return {"differential": differential(labels), "blast_share": blast_share(labels), "cells": cells}
-
-
-def differential(labels: Sequence[str | None]) -> dict[str, int]:
-    """Count of each class among the usable cells, most frequent first."""
-    names = [label for label in labels if label]
-    return {name: names.count(name) for name in sorted(set(names), key=lambda n: (-names.count(n), n))}
-
-
-def blast_share(labels: Sequence[str | None]) -> dict[str, float | int | None]:
-    """Blasts and equivalents among the nucleated leucocytes, with Wilson's 95 % interval (counting error alone)."""
-    counted = [label for label in labels if label and label not in NOT_COUNTED]
-    blasts = sum(name in BLAST_EQUIVALENTS for name in counted)
-    if not counted:
-        return {"blasts": 0, "counted": 0, "share": None, "low": None, "high": None}
-    interval = binomtest(blasts, len(counted)).proportion_ci(method="wilson")
-    return {
-        "blasts": blasts,
-        "counted": len(counted),
-        "share": blasts / len(counted),
-        "low": float(interval.low),
-        "high": float(interval.high),
-    }

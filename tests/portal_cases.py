@@ -151,12 +151,13 @@ def address(name, case):
         "amend": lambda: case.reports.first().pk,
         "item_file": lambda: field.pk,
         "item_frame": lambda: field.pk,
+        "viewer": lambda: field.pk,
         "artefact": lambda: case.analyses.first().findings.get(modality="smear_field").artefacts.get().pk,
         "cancel": lambda: case.analyses.first().pk,
     }.get(name, lambda: case.pk)
     if name in {"worklist", "worklist_pulse", "new_case", "audit", "models"}:
         return reverse(f"portal:{name}")
-    more = [0] if name == "item_frame" else []
+    more = [0] if name in {"item_frame", "viewer"} else []
     return reverse(f"portal:{name}", args=[key(), *more])
 
 

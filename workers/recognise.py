@@ -22,7 +22,7 @@ LEAST_ANALYTES = 3
 LOOKED = 2000  # lines and columns
 IMAGE_HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM", b"GIF8", b"RIFF")
 PROSE = re.compile(r"[^\W\d_]{2,}[^\n]*?\s[^\W\d_]{2,}")  # two words in a row
-CELL_AT_MOST = 9.0  # red cells across an image: a cut-out cell has fewer, a field of an objective 100× has more
+CELL_AT_MOST = 7.0  # red cells across an image: cut-out cells have up to 5.3, fields of an objective 100× from 8.9 on
 
 
 def recognise(source: Path, _target: Path, options: dict[str, Any]) -> dict[str, Any]:

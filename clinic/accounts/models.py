@@ -22,6 +22,10 @@ class Site(models.Model):
         default=dict, blank=True, help_text="Leaf of the diagnosis tree → prior; empty: the tree's own"
     )
 
+    second_reader = models.BooleanField(
+        default=False, help_text="Every signed report is read a second time, by another clinician"
+    )
+
     def __str__(self):
         return self.name
 

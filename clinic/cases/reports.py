@@ -10,7 +10,7 @@ from clinic.audit.models import Action
 from clinic.audit.services import deny, record
 from clinic.canonical import digest, plain
 from clinic.cases import triage
-from clinic.cases.models import Assessment, AssessmentStatus, Decision, Report, SignOff
+from clinic.cases.models import Artefact, Assessment, AssessmentStatus, Decision, Report, SignOff
 from clinic.errors import Conflict, Denied, InvalidInput
 from clinic.notices.services import settle
 from clinic.registry.models import ModelBundle
@@ -186,10 +186,20 @@ def _body(assessment, version):
         "analysis": {"id": analysis.pk, "requested": analysis.requested_at, "finished": analysis.finished_at},
         "items": list(analysis.items.values("id", "kind", "filename", "sha256", "size", "received_at")),
         "findings": list(analysis.findings.values_list("body", flat=True)),
+        "pictures": _pictures_of(analysis),
         "assessment": assessment.body,
         "assessment_digest": assessment.digest,
         "bundles": [_bundle_facts(bundle) for bundle in _bundles_of(analysis)],
     }
+
+
+def _pictures_of(analysis):
+    """The explanation pictures, those of whole images first: which finding and image each is of, and its hash."""
+    rows = Artefact.objects.filter(finding__analysis=analysis).select_related("finding").order_by("kind", "name")
+    return [
+        {"id": row.pk, "modality": row.finding.modality, "kind": row.kind, "name": row.name, "sha256": row.sha256}
+        for row in rows
+    ]
 
 
 def companions(findings):

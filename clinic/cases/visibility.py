@@ -4,7 +4,7 @@ from django.core.exceptions import ValidationError
 
 from clinic.accounts.access import sites_where
 from clinic.audit.services import deny
-from clinic.cases.models import Analysis, Artefact, Case, Report, StudyItem
+from clinic.cases.models import Analysis, Artefact, Case, Finding, Report, StudyItem
 from clinic.errors import NotFound
 from clinic.patients.models import Patient
 
@@ -26,6 +26,11 @@ def analyses_visible_to(user):
     return Analysis.objects.filter(case__in=cases_visible_to(user)).select_related("case__patient__site")
 
 
+def findings_visible_to(user):
+    findings = Finding.objects.filter(analysis__case__in=cases_visible_to(user))
+    return findings.select_related("analysis__case__patient__site")
+
+
 def artefacts_visible_to(user):
     artefacts = Artefact.objects.filter(finding__analysis__case__in=cases_visible_to(user))
     return artefacts.select_related("finding__analysis__case__patient__site")
@@ -33,7 +38,9 @@ def artefacts_visible_to(user):
 
 def reports_visible_to(user):
     reports = Report.objects.filter(case__in=cases_visible_to(user))
-    return reports.select_related("case__patient__site", "created_by", "sign_off", "amends", "amended_by")
+    return reports.select_related(
+        "case__patient__site", "created_by", "sign_off__second_reading", "amends", "amended_by"
+    )
 
 
 def find(visible_to, pk, *, by):

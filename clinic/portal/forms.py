@@ -157,6 +157,14 @@ class SignForm(forms.Form):
     )
 
 
+class SecondForm(forms.Form):
+    agrees = forms.ChoiceField(choices=[("yes", "Agree"), ("no", "Do not agree")])
+    reason = forms.CharField(required=False, max_length=4000, widget=forms.Textarea(attrs={"rows": 3}))
+    password = forms.CharField(
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}), label="Your password"
+    )
+
+
 class AmendForm(forms.Form):
     reason = forms.CharField(
         max_length=4000, widget=forms.Textarea(attrs={"rows": 3}), label="Reason for the amendment"

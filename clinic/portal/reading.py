@@ -3,7 +3,7 @@
 from datetime import date, datetime
 
 from clinic.cases.reports import companions
-from clinic.portal import charts
+from clinic.portal import charts, glance
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 from ml.findings import MODALITIES
@@ -19,9 +19,11 @@ def read_assessment(assessment):
     spoke = [*(row.bundle_sha256 for row in findings), *companions(findings), analysis.bundles.get("fusion", "")]
     names = {str(pk): name for pk, name in analysis.items.values_list("pk", "filename")}
     pictures = {picture.name: picture for row in findings for picture in row.artefacts.all()}
+    read = read_findings([row.body for row in findings], names, pictures)
     return {
         **read_body(assessment.body),
-        "findings": read_findings([row.body for row in findings], names, pictures),
+        "findings": read,
+        "warnings": glance.warnings(read),
         "bundles": [bundle_facts(bundle) for bundle in ModelBundle.objects.filter(sha256__in=spoke).order_by("name")],
     }
 
@@ -30,13 +32,22 @@ def read_report(report):
     """The frozen text of a report, in the same form."""
     body = report.body
     names = {item["id"]: item["filename"] for item in body["items"]}
+    read = read_findings(body["findings"], names, {})
     return {
         **read_body(body["assessment"]),
-        "findings": read_findings(body["findings"], names, {}),
+        "findings": read,
+        "warnings": glance.warnings(read),
+        "pictures": [_picture(one, names) for one in body.get("pictures", [])],
         "bundles": body["bundles"],
         "created": datetime.fromisoformat(body["created"]),
         "born": date.fromisoformat(body["patient"]["birth_date"]) if body["patient"]["birth_date"] else None,
     }
+
+
+def _picture(said, names):
+    image, _, number = said["name"].partition(":")
+    what = f"Cell {number}" if number else "Where the model looked"
+    return {**said, "caption": f"{what}, {_name_of(image, names)}"}
 
 
 def bundle_facts(bundle):
@@ -65,6 +76,11 @@ def read_body(body):
     compared = charts.candidates(body) if body.get("evidence") else []
     return {
         "body": body,
+        "discordance": [{**one, "sides": glance.sides(one)} for one in body["discordance"]],
+        "next_tests": glance.next_tests(body),
+        "counterfactuals": glance.counterfactuals(body),
+        "models": glance.models(body),
+        "wider_sets": [one for one in body.get("prediction_sets", []) if one["coverage"] > body["coverage"]],
         "trail": [{"node": node, "share": p[node]} for node in path],
         "comparisons": [charts.waterfall(body, node) for node in compared],
         "leaves": charts.bars({leaf: p[leaf] for leaf in tree.leaves if leaf in p}, keep=6),
@@ -73,7 +89,6 @@ def read_body(body):
             for node in tree.nodes
             if node in p and node != tree.root
         ],
-        "without": [{"modality": name, "answer": said} for name, said in sorted(body.get("without", {}).items())],
         "maturation": charts.bars((body.get("maturation") or {}).get("probabilities", {})),
     }
 

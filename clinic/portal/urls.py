@@ -1,9 +1,10 @@
-from django.urls import path
+from django.urls import include, path
 
 from clinic.portal.views import appearance, audit, case, files, monitoring, registry, report, session, worklist
 
 app_name = "portal"
 urlpatterns = [
+    path("", include("clinic.portal.case_urls")),
     path("", worklist.home, name="home"),
     path("login/", session.Login.as_view(), name="login"),
     path("logout/", session.Logout.as_view(), name="logout"),

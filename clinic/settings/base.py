@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "clinic.cases",
     "clinic.notices",
     "clinic.uploads",
+    "clinic.review",
     "clinic.audit",
     "clinic.interop.results",
     "clinic.monitoring",

@@ -24,6 +24,7 @@ from tests.factories import (
     NoticeFactory,
     PatientFactory,
     member,
+    member,
 )
 from tests.ml.test_fusion import BUNDLE
 from tests.portal_cases import finding, keep_frame, png
@@ -77,6 +78,8 @@ def made(site, clinician):
         "service_token": create_service_token(
             name="LIS", scopes=["case.view"], site=site, days=7, by=member(site, "admin")
         )[0],
+        "signed_by_another": _signed_by(member(site, "clinician"), _assessed(_case(patient, item=True))),
+        "cell_finding": _with_a_cell(analysis, image),
         "unreported": _assessed(_case(patient, item=True)).analysis.case,
     }
 
@@ -86,6 +89,18 @@ def _case(patient, *, item=False):
     if item:
         ItemFactory(case=case, filename="quillfeather.csv")
     return case
+
+
+def _signed_by(another, assessment):
+    report = draft_report(assessment=assessment, by=another)
+    sign(report=report, by=another, password=PASSWORD, decision="agree")
+    return report
+
+
+def _with_a_cell(analysis, image):
+    cell = {"id": f"{image.pk}/0:1", "field": f"{image.pk}/0", "box": [1, 2, 9, 9], "label": "Lymphocyte"}
+    said = finding("smear_field", "Pre-B", explanation={"images": [], "white_cells": {"cells": [cell]}})
+    return FindingFactory(analysis=analysis, modality="smear_field", body=said.as_dict())
 
 
 def _refused(case, by):

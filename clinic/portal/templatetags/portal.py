@@ -139,6 +139,38 @@ def indented(body):
 
 
 @register.filter
+def measure(number):
+    """A measured number without noise: at most four significant digits."""
+    return f"{number:.4g}" if abs(number) < 10_000 else f"{number:,.0f}"
+
+
+@register.filter
+def times(number, factor):
+    return number * factor
+
+
+@register.filter
+def across(box):
+    """The width of a box (top, left, bottom, right), as a coordinate."""
+    return coordinate(box[3] - box[1])
+
+
+@register.filter
+def down(box):
+    return coordinate(box[2] - box[0])
+
+
+@register.filter
+def odds(number):
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
+
+
+@register.filter
+def item(table, key):
+    return table.get(key)
+
+
+@register.filter
 def as_json(value):
     """For a data attribute; the template escapes it."""
     return json.dumps(value)

@@ -12,15 +12,19 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clinic.audit.models import Action
 from clinic.cases import runs, services
-from clinic.cases.models import LIVE, Analysis, Assessment, ItemStatus
+from clinic.cases.models import LIVE, Analysis, ItemStatus
 from clinic.cases.visibility import analyses_visible_to, cases_visible_to, find, patients_visible_to
 from clinic.errors import MarrowError
 from clinic.patients.services import register_patient, search_patients
+from clinic.portal import glance
 from clinic.portal.forms import UPLOAD_KINDS, CaseForm, PatientForm, UploadForm
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_assessment
+from clinic.portal.templatetags.portal import modality_name
+from clinic.portal.views.tabs import newest_assessment, tabs_of
 from clinic.uploads import services as uploads
 from clinic.uploads.verdicts import open_uploads
+from ml.findings import MODALITIES
 
 FOUND = 20
 
@@ -74,27 +78,36 @@ def _show(request, case, upload_form, status=200):
     items = list(case.items.select_related("received_by"))
     valid = {item.pk for item in items if item.status == ItemStatus.VALID and item.kind != "history"}
     run = case.analyses.first()
-    reports = list(case.reports.select_related("sign_off", "created_by"))
-    assessment = Assessment.objects.filter(analysis__case=case).select_related("analysis").order_by("-pk").first()
+    reports = list(case.reports.select_related("sign_off__second_reading", "created_by"))
+    assessment = newest_assessment(case)
+    said = read_assessment(assessment) if assessment else None
     page = {
         "case": case,
+        "tabs": tabs_of(case, "case"),
         "items": items,
         "accepted": [item for item in items if item.status == ItemStatus.VALID],
         "open_items": [item for item in items if item.status != ItemStatus.VALID],
         "valid": len(valid),
-        "run": run,
         "assessment": assessment,
-        "said": read_assessment(assessment) if assessment else None,
+        "said": said,
+        "presence": glance.presence(items, said["findings"] if said else [], said["body"]["used"] if said else []),
         "newer": len(valid - set(assessment.analysis.items.values_list("pk", flat=True))) if assessment else 0,
         "reports": reports,
+        "comments": case.comments.all(),
         **_report_step(assessment, reports),
-        "upload_form": upload_form,
-        "upload_kinds": [*UPLOAD_KINDS.items()],
-        "chunk_bytes": settings.UPLOAD_CHUNK_BYTES,
-        "open_uploads": open_uploads(case),
+        **_upload_panel(case, upload_form),
         **_live(case, run),
     }
     return render(request, "portal/case.html", page, status=status)
+
+
+def _upload_panel(case, form):
+    return {
+        "upload_form": form,
+        "upload_kinds": [*UPLOAD_KINDS.items()],
+        "chunk_bytes": settings.UPLOAD_CHUNK_BYTES,
+        "open_uploads": open_uploads(case),
+    }
 
 
 def _report_step(assessment, reports):
@@ -116,8 +129,22 @@ def _live(case, run):
         "analysing": analysing,
         "elapsed": int((timezone.now() - run.requested_at).total_seconds()) if run else 0,
         "ahead": _ahead(run) if run and run.status == "queued" else 0,
+        "stages": stages(run) if analysing else [],
         "mark": hashlib.sha256(state.encode()).hexdigest()[:16],
     }
+
+
+def stages(run):
+    """The steps of a run in their order: done, under way, or still to come."""
+    kinds = set(run.items.values_list("kind", flat=True))
+    done = set(run.findings.values_list("modality", flat=True))
+    now = run.stage.partition(":")[0] if run.status == "running" else ""
+    steps = [
+        {"name": modality_name(kind), "state": "done" if kind in done else "now" if kind == now else "to come"}
+        for kind in MODALITIES
+        if kind in kinds
+    ]
+    return [*steps, {"name": "Fusion", "state": "now" if now == "fusion" else "to come"}]
 
 
 def _ahead(run):

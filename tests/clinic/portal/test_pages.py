@@ -165,16 +165,18 @@ def test_an_assessment_shows_its_parts(client, clinician, case):
     assert "Synthetic patient" in text
     for part in ("B-ALL", "Prediction set", "What speaks for and against", "Limits and intended use", "Maturation"):
         assert part in text
-    assert address("artefact", case) in text
-    assert address("item_frame", case) in text
+    assert "smear_field.png: It is blurred." in text
+    assert f"{case.items.get(kind='smear_field').pk}/0:" not in text
+    assert address("item_frame", case) in client.get(address("case_images", case)).content.decode()
+    assert address("artefact", case) in client.get(address("viewer", case)).content.decode()
+    text = client.get(address("case_expression", case)).content.decode()
     assert "B-ALL rather than AML: together +2.00" in text
     for row in ("CD19", "B lineage", "+1.50", "−0.50", "All others", "+0.75", "Before any value", "+0.25"):
         assert row in text
+    text = client.get(address("case_labs", case)).content.decode()
     assert "ALL rather than AML: together +0.70" in text
     for row in ("12.4 × 10⁹/L", "usual in adults 4 to 11", "not measured", "+0.80", "−0.20"):
         assert row in text
-    assert "smear_field.png: It is blurred." in text
-    assert f"{case.items.get(kind='smear_field').pk}/0:" not in text
 
 
 def test_urgent_and_discordance_stand_before_the_answer(client, clinician, site):

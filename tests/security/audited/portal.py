@@ -26,6 +26,20 @@ LINES = {
     ],
     "portal:case": shows("case.read", "case"),
     "portal:case_pulse": plain("how far the work is; names nobody", "case"),
+    "portal:case_images": shows("case.read", "case"),
+    "portal:case_expression": shows("case.read", "case"),
+    "portal:case_labs": shows("case.read", "case"),
+    "portal:case_history": shows("case.read", "case"),
+    "portal:case_audit": shows("case.read", "case"),
+    "portal:viewer": shows("item.read", "image", 0),
+    "portal:review_cell": acts(
+        "cell.review", "cell_finding", format="multipart", body=lambda w: {"cell": f"{w['image'].pk}/0:1", "label": ""}
+    ),
+    "portal:comment": acts("comment.write", "case", format="multipart", body={"text": "Look again."}),
+    "portal:report_pdf": shows("report.download", "report"),
+    "portal:second": acts(
+        "report.second", "signed_by_another", format="multipart", body={"password": PASSWORD, "agrees": "yes"}
+    ),
     "portal:upload": acts(
         "item.receive",
         "case",
