@@ -84,7 +84,7 @@ class Paper(FPDF):
         self.set_x(self.l_margin + indent)
         self.multi_cell(0, size * 0.5, clean(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT, align="L")
 
-    def title(self, text):
+    def heading(self, text):
         self.ln(2.5)
         self.say(text, size=11.5, bold=True)
         self.set_draw_color(*LINE)
@@ -143,7 +143,7 @@ def _answer(paper, said):
         paper.note(f"URGENT. {alert['message']}{more}", "urgent")
     for one in body["discordance"]:
         paper.note(f"The results disagree. {one['message']}", "warn")
-    paper.title("Assessment")
+    paper.heading("Assessment")
     if body["answer"]:
         paper.say(f"{body['answer']['name']}   {words.percent(body['answer']['probability'])}", size=13, bold=True)
         paper.say(
@@ -154,13 +154,13 @@ def _answer(paper, said):
     for reason in body["reasons"]:
         paper.say(f"• {reason['message']}")
     names = ", ".join(words.node_name(node) for node in body["prediction_set"])
-    paper.say(f"Prediction set (holds the diagnosis in {words.percent(body['coverage'])} of such cases): {names}")
+    paper.say(f"Prediction set (holds the diagnosis in {words.percent(body.get('coverage'))} of such cases): {names}")
 
 
 def _evidence(paper, said):
     if not said["comparisons"]:
         return
-    paper.title("What speaks for and against")
+    paper.heading("What speaks for and against")
     for one in said["comparisons"]:
         steps = [(step["label"], step["factor"]) for step in one["steps"]]
         before, after = (words.percent(one[end]["share"]) for end in ("before", "after"))
@@ -169,7 +169,7 @@ def _evidence(paper, said):
 
 
 def _findings(paper, said):
-    paper.title("Findings")
+    paper.heading("Findings")
     for one in said["findings"]:
         body = one["body"]
         share = words.percent(body["probabilities"].get(body["label"])) if body["label"] else ""
@@ -183,7 +183,7 @@ def _findings(paper, said):
 
 
 def _inputs(paper, body):
-    paper.title("Files read")
+    paper.heading("Files read")
     rows = [
         (words.modality_name(item["kind"]), item["filename"], f"{item['size']:,} bytes", item["sha256"][:16])
         for item in body["items"]
@@ -195,7 +195,7 @@ def _pictures(paper, said):
     shown = [(one, picture) for one in said["pictures"][:PICTURES] if (picture := _picture(one["sha256"]))]
     if not shown:
         return
-    paper.title("Explanation pictures")
+    paper.heading("Explanation pictures")
     paper.say("Warm colours mark where the model looked (Grad-CAM), not why it is right.", size=8, colour=QUIET)
     width = (paper.w - paper.l_margin - paper.r_margin - (ACROSS - 1) * 4) / ACROSS
     for start in range(0, len(shown), ACROSS):
@@ -223,18 +223,18 @@ def _picture(sha256):
 
 
 def _models(paper, said):
-    paper.title("Models, intended use and limits")
+    paper.heading("Models, intended use and limits")
     for bundle in said["bundles"]:
         paper.say(f"{bundle['name']} {bundle['version']}   {bundle['sha256'][:16]}", bold=True)
         if bundle["intended_use"]:
             paper.say(bundle["intended_use"])
         for limit in bundle["limits"] or []:
             paper.say(f"• {limit}", size=8.5)
-    paper.say(f"Diagnosis tree {said['body']['versions']['tree']}", colour=QUIET)
+    paper.say(f"Diagnosis tree {said['body'].get('versions', {}).get('tree', '')}", colour=QUIET)
 
 
 def _signature(paper, report, sign_off):
-    paper.title("Signature")
+    paper.heading("Signature")
     if sign_off is None:
         paper.say(DRAFT, bold=True, colour=TONES["warn"])
     else:

@@ -81,7 +81,7 @@ def read_body(body):
         "counterfactuals": glance.counterfactuals(body),
         "models": glance.models(body),
         "wider_sets": [one for one in body.get("prediction_sets", []) if one["coverage"] > body["coverage"]],
-        "trail": [{"node": node, "share": p[node]} for node in path],
+        "trail": [{"node": node, "share": p[node]} for node in path if node in p],
         "comparisons": [charts.waterfall(body, node) for node in compared],
         "leaves": charts.bars({leaf: p[leaf] for leaf in tree.leaves if leaf in p}, keep=6),
         "nodes": [

@@ -24,7 +24,6 @@ from tests.factories import (
     NoticeFactory,
     PatientFactory,
     member,
-    member,
 )
 from tests.ml.test_fusion import BUNDLE
 from tests.portal_cases import finding, keep_frame, png
@@ -99,7 +98,10 @@ def _signed_by(another, assessment):
 
 def _with_a_cell(analysis, image):
     cell = {"id": f"{image.pk}/0:1", "field": f"{image.pk}/0", "box": [1, 2, 9, 9], "label": "Lymphocyte"}
-    said = finding("smear_field", "Pre-B", explanation={"images": [], "white_cells": {"cells": [cell]}})
+    cells = {"cells": [cell], "bundle_sha256": "0" * 64, "cut_off": 0, "differential": {"Lymphocyte": 1}}
+    shares = {"blasts": 0, "counted": 1, "share": 0.0, "low": 0.0, "high": 0.8}
+    explanation = {"images": [], "maturation": {}, "white_cells": cells | {"blast_share": shares}}
+    said = finding("smear_field", "Pre-B", explanation=explanation)
     return FindingFactory(analysis=analysis, modality="smear_field", body=said.as_dict())
 
 

@@ -53,7 +53,7 @@ SEEN = {
 @register.filter
 def percent(share):
     """A probability, "–" where there is none."""
-    return "–" if share is None else in_words(share).replace("%", " %")
+    return "–" if share in (None, "") else in_words(share).replace("%", " %")
 
 
 @register.filter
