@@ -81,6 +81,7 @@ def _show(request, case, upload_form, status=200):
     reports = list(case.reports.select_related("sign_off__second_reading", "created_by"))
     assessment = newest_assessment(case)
     said = read_assessment(assessment) if assessment else None
+    findings, used = (said["findings"], said["body"].get("used", [])) if said else ([], [])
     page = {
         "case": case,
         "tabs": tabs_of(case, "case"),
