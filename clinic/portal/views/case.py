@@ -91,9 +91,7 @@ def _show(request, case, upload_form, status=200):
         "valid": len(valid),
         "assessment": assessment,
         "said": said,
-        "presence": glance.presence(
-            items, said["findings"] if said else [], said["body"].get("used", []) if said else []
-        ),
+        "presence": glance.presence(items, findings, used),
         "newer": len(valid - set(assessment.analysis.items.values_list("pk", flat=True))) if assessment else 0,
         "reports": reports,
         "comments": case.comments.all(),
