@@ -11,6 +11,9 @@ TABLES = (
     "cases_assessment",
     "cases_report",
     "cases_signoff",
+    "review_comment",
+    "review_cellreview",
+    "review_secondreading",
 )
 
 SQLITE = """

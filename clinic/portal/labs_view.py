@@ -99,7 +99,8 @@ def panels_of(patient):
 
 def _values(item):
     try:
-        said = json.loads((files.canonical_dir(item) / "labs.json").read_text("utf-8"))
+        with files.opened_canonical(item, "labs.json") as stream:
+            said = json.load(stream)
     except (OSError, ValueError):
         return []
     return list(zip(said["ids"], said["values"], strict=True))

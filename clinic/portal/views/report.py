@@ -1,20 +1,21 @@
 """Draft, read, sign and amend a report. A report page shows its frozen text, never the rows of today."""
 
+from io import BytesIO
+
 from django.contrib import messages
-from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from clinic.accounts.access import may
 from clinic.audit.models import Action
 from clinic.cases import reports
+from clinic.cases.downloads import handed_out
 from clinic.cases.visibility import cases_visible_to, find, reports_visible_to
 from clinic.errors import MarrowError
 from clinic.portal.forms import AmendForm, SecondForm, SignForm
 from clinic.portal.guard import allowed, note
 from clinic.portal.pdf import report_pdf
 from clinic.portal.reading import read_report
-from clinic.portal.views.files import SANDBOX
 from clinic.review.services import read_second
 
 
@@ -42,10 +43,10 @@ def pdf(request, pk):
     """The same report as a file; the note of its download says which bytes of text it is of."""
     report = find(reports_visible_to, pk, by=request.user)
     note(request, Action.REPORT_DOWNLOAD, obj=report, detail={"version": report.version, "digest": report.digest})
-    made = HttpResponse(report_pdf(report), content_type="application/pdf")
-    made["Content-Disposition"] = f'attachment; filename="report-{report.pk}-v{report.version}.pdf"'
-    made["Content-Security-Policy"] = SANDBOX
-    return made
+    made = report_pdf(report)
+    answer = handed_out(lambda: BytesIO(made), f"report-{report.pk}-v{report.version}.pdf", shown=False)
+    answer.headers["Content-Type"] = "application/pdf"
+    return answer
 
 
 def _show(request, report, sign_form=None, amend_form=None, second_form=None, status=200):

@@ -5,13 +5,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from clinic.audit.models import Action, AuditEvent
+from clinic.cases import files
 from clinic.cases.models import Assessment, ItemKind, ItemStatus
 from clinic.cases.visibility import cases_visible_to, find
 from clinic.portal import expression_view, gallery, labs_view
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_assessment
 from clinic.portal.templatetags.portal import modality_name
-from clinic.uploads.staging import stored
 
 TABS = (
     ("case", "Overview"),
@@ -107,7 +107,7 @@ def history(request, page):
 
 
 def _text(item):
-    return b"".join(stored(item.sha256)).decode("utf-8-sig", errors="replace")
+    return b"".join(files.blocks(item.sha256)).decode("utf-8-sig", errors="replace")
 
 
 @_tab("case_audit")
