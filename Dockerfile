@@ -11,7 +11,7 @@ RUN pip install --no-cache-dir uv==0.13.9 && uv pip install --system --no-cache 
 
 COPY . .
 RUN DJANGO_SECRET_KEY="$(head -c 64 /dev/urandom | base64 -w0)" DJANGO_ALLOWED_HOSTS=build MARROW_HOME=/tmp/build \
-    DATABASE_URL=postgres://build@build/build CELERY_BROKER_URL=redis://build \
+    DATABASE_URL=postgres://build@build/build CELERY_BROKER_URL=redis://build MARROW_FILE_KEYS=build \
     python manage.py collectstatic --noinput && rm -rf /tmp/build
 USER marrow
 EXPOSE 8000

@@ -53,19 +53,31 @@ def fused(analysis: Analysis, findings: list[Finding], fusion: Bundle | None = N
 
 
 def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:
-    how, bundle = MODALITIES[modality], bundle_of(analysis.bundles[BUNDLE_OF_MODALITY[modality]])
     progress = _progress(analysis, modality)
-    if how.many:
-        inputs = [(f"{item.pk}/{n}", image) for item in items for n, image in enumerate(loaded(item))]
-        finding = function(how.predict)(inputs, bundle, progress=progress, **_companion(analysis, modality))
-        artefacts = pictures.of(modality, inputs, finding, bundle, progress)
-    else:
-        newest = max(items, key=lambda item: (item.received_at, item.pk))
-        finding = function(how.predict)(loaded(newest), bundle, progress=progress)
-        finding, artefacts = _with_leftovers(finding, newest, items), []
+    finding, inputs = finding_of(modality, items, analysis.bundles, progress=progress)
+    bundle = bundle_of(analysis.bundles[BUNDLE_OF_MODALITY[modality]])
+    artefacts = pictures.of(modality, inputs, finding, bundle, progress) if MODALITIES[modality].many else []
     saved = [(kind, name, files.store_bytes(data), "image/png") for kind, name, data in artefacts]
     runs.save_finding(analysis, finding.as_dict(), saved)
     return finding
+
+
+def finding_of(
+    modality: str,
+    items: list[StudyItem],
+    bundles: dict[str, str],
+    *,
+    load: Callable[[StudyItem], Any] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> tuple[Finding, list[tuple[str, Any]]]:
+    """What the bundles of these hashes say of ``items``, and the (id, image) that were read, where they are images."""
+    how, bundle, load = MODALITIES[modality], bundle_of(bundles[BUNDLE_OF_MODALITY[modality]]), load or loaded
+    more = {"progress": progress} if progress else {}
+    if how.many:
+        inputs = [(f"{item.pk}/{n}", image) for item in items for n, image in enumerate(load(item))]
+        return function(how.predict)(inputs, bundle, **more, **_companion(bundles, modality)), inputs
+    newest = max(items, key=lambda item: (item.received_at, item.pk))
+    return _with_leftovers(function(how.predict)(load(newest), bundle, **more), newest, items), []
 
 
 def loaded(item: StudyItem) -> Any:
@@ -74,9 +86,9 @@ def loaded(item: StudyItem) -> Any:
         return function(MODALITIES[item.kind].load)(folder)
 
 
-def _companion(analysis: Analysis, modality: str) -> dict[str, Bundle]:
+def _companion(bundles: dict[str, str], modality: str) -> dict[str, Bundle]:
     """The second bundle that reads these items, where this modality has one and it was active."""
-    sha256 = analysis.bundles.get(COMPANION_OF_MODALITY.get(modality, ""))
+    sha256 = bundles.get(COMPANION_OF_MODALITY.get(modality, ""))
     return {"companion": bundle_of(sha256)} if sha256 else {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from celery import shared_task
 from celery.exceptions import SoftTimeLimitExceeded
@@ -56,9 +57,19 @@ def _validate(item: StudyItem) -> None:
 
 
 def _read(item: StudyItem) -> dict[str, object]:
-    """The reader sees the file under the name it came with, so that what it says names that file."""
-    with files.plain(item.sha256, item.filename) as source, files.workplace() as made:
-        summary = read_in_child(
+    with files.workplace() as made:
+        summary = read_again(item, made)
+        files.keep_canonical(item, made)
+    return summary
+
+
+def read_again(item: StudyItem, made: Path) -> dict[str, object]:
+    """Read an item's bytes into the folder ``made``, in a capped child; returns the summary.
+
+    The reader sees the file under the name it came with, so that what it says names that file.
+    """
+    with files.plain(item.sha256, item.filename) as source:
+        return read_in_child(
             MODALITIES[item.kind].reader,
             source,
             made,
@@ -66,8 +77,6 @@ def _read(item: StudyItem) -> dict[str, object]:
             memory_bytes=settings.READER_MEMORY_BYTES,
             seconds=settings.READER_SECONDS,
         )
-        files.keep_canonical(item, made)
-    return summary
 
 
 def _options(item: StudyItem) -> dict[str, object]:

@@ -75,6 +75,7 @@ class Action(models.TextChoices):
     AUDIT_READ = "audit.read"
     AUDIT_EXPORT = "audit.export"
     ANSWER_REPLAY = "answer.replay"
+    ANALYSIS_REPLAY = "analysis.replay"
     KEY_ROTATE = "key.rotate"
     FILE_COLLECT = "file.collect"
     DENIED = "denied"

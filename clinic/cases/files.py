@@ -40,6 +40,11 @@ def canonical_place(item):
     return settings.FILES_ROOT / CANONICAL / str(item.pk)
 
 
+def sha256_of(path):
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def exists(sha256):
     return bool(sha256) and place_of(sha256).is_file()
 

@@ -107,6 +107,7 @@ def sign(*, report, by, password, decision, diagnosis="", reason=""):
             report_digest=report.digest,
         )
         said = {"decision": decision, "diagnosis": diagnosis, "report_digest": report.digest}
+        said["assessment_digest"] = assessment.digest
         triage.refresh(report.case_id)
         settle(report.case)
         record(Action.REPORT_SIGN, by=by, obj=report, detail=said, after=report.body)
