@@ -57,9 +57,7 @@ def stop_sweeper(**_: Any) -> None:
 
 
 def _sweep_for_ever() -> None:
-    from clinic.audit.anchors import anchor_when_due  # noqa: PLC0415
     from clinic.audit.context import acting  # noqa: PLC0415
-    from clinic.audit.delivery import deliver  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
     from clinic.monitoring.drift import measure_this_week  # noqa: PLC0415
     from clinic.notices.services import send_due  # noqa: PLC0415
@@ -72,8 +70,7 @@ def _sweep_for_ever() -> None:
                 sweep()
                 sweep_uploads()
                 if time.monotonic() - anchored >= ANCHOR_EVERY:
-                    anchor_when_due()
-                    deliver()
+                    _watch_the_log()
                     anchored = time.monotonic()
                 send_due()
                 if time.monotonic() - measured >= DRIFT_SECONDS:
@@ -84,3 +81,16 @@ def _sweep_for_ever() -> None:
         finally:
             connection.close()
         _stop.wait(settings.SWEEP_SECONDS)
+
+
+def _watch_the_log() -> None:
+    """Sign its head when that is due, and check what came since the last time; bring anchors outside."""
+    from clinic.audit.anchors import anchor_when_due  # noqa: PLC0415
+    from clinic.audit.delivery import deliver  # noqa: PLC0415
+    from clinic.audit.verification import verify_on  # noqa: PLC0415
+
+    if anchor_when_due():
+        result = verify_on()
+        if not result.ok:
+            logger.critical("the audit chain is broken at seq %s: %s", result.first_bad, result.why)
+    deliver()
