@@ -99,8 +99,8 @@ def audit_patient(request, pk):
     patient = find(patients_overseen_by, pk, by=request.user)
     events = _events(request)
     rows, more = _page(request, concerning(events, patient.pk))
-    _read(request, rows, obj=patient)
     page = {"patient": patient, "people": people_who_saw(events, patient.pk), "rows": rows, "more": more}
+    _read(request, rows, obj=patient)
     return render(request, "portal/audit_patient.html", page)
 
 
