@@ -16,6 +16,7 @@ from clinic.cases import dispatch, files, runs, services
 from clinic.cases.models import Analysis, ItemStatus, StudyItem
 from ml.bundle import BundleError
 from ml.findings import InputRejected
+from workers import archives
 from workers.analysis import analyse
 from workers.modalities import MODALITIES
 from workers.recalibration import recalibrate_site
@@ -68,15 +69,11 @@ def read_again(item: StudyItem, made: Path) -> dict[str, object]:
 
     The reader sees the file under the name it came with, so that what it says names that file.
     """
+    caps = {"memory_bytes": settings.READER_MEMORY_BYTES, "seconds": settings.READER_SECONDS}
     with files.plain(item.sha256, item.filename) as source:
-        return read_in_child(
-            MODALITIES[item.kind].reader,
-            source,
-            made,
-            _options(item),
-            memory_bytes=settings.READER_MEMORY_BYTES,
-            seconds=settings.READER_SECONDS,
-        )
+        if archives.is_archive(source):
+            read_in_child("workers.archives:judge", source, made, {}, **caps)
+        return read_in_child(MODALITIES[item.kind].reader, source, made, _options(item), **caps)
 
 
 def _options(item: StudyItem) -> dict[str, object]:

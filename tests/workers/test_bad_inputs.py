@@ -19,6 +19,7 @@ from clinic.patients.services import register_patient
 from genomics import synthetic as tables
 from ml import synthetic
 from tests.ml.test_images import png_claiming
+from tests.workers.test_archives import link, made
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +56,12 @@ def gene_twice():
 
 
 LABS_JSON = '[{"loinc": "6690-2", "value": 12.1, "unit": "furlong"}]'
+
+
+def link_in_a_zip():
+    return made([(link("a.tsv"), b"/etc/passwd")])
+
+
 BAD = {
     # name → kind of item, content, what the rejection must mention
     "cut.png": ("smear_field", picture()[:900], ()),
@@ -65,6 +72,7 @@ BAD = {
     "cut.dcm": ("smear_cell", b"\0" * 128 + b"DICM\x02\0\0\0", ()),
     "picture.tsv": ("expression", picture(), ()),
     "cut.tsv.gz": ("expression", gzip.compress(counts())[:300], ()),
+    "links.zip": ("expression", link_in_a_zip, ("a link",)),
     "bomb.tsv.gz": ("expression", gzip.compress(b"\0" * 10**8), ()),
     "nan.tsv": ("expression", counts("TP53\tNaN"), ("TP53",)),
     "word.tsv": ("expression", counts("TP53\tmany"), ("TP53", "many")),
