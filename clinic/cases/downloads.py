@@ -3,14 +3,19 @@
 Content decides what a file is, not its name and not what a row says of it; only pictures are shown in place.
 """
 
+import logging
+
 from django.db import transaction
 from django.http import FileResponse
 
 from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.cases import files
+from clinic.cases.sealing import Damaged
 from clinic.cases.visibility import artefacts_visible_to, find, items_visible_to
-from clinic.errors import NotFound
+from clinic.errors import MarrowError, NotFound
+
+logger = logging.getLogger(__name__)
 
 SANDBOX = "default-src 'none'; style-src 'none'; frame-ancestors 'none'; sandbox"
 PICTURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
@@ -52,6 +57,10 @@ def handed_out(opening, name, *, shown=True):
         stream = opening()
     except FileNotFoundError:
         raise NotFound from None
+    except Damaged as damage:
+        logger.exception("a stored file does not open")
+        problem = "The stored file is not what was stored, or its key is missing."
+        raise MarrowError("file_damaged", problem, "Tell your administrator. Nothing of it was shown.") from damage
     media_type = media_type_of(stream)
     in_place = shown and media_type != PLAIN
     response = FileResponse(

@@ -292,6 +292,15 @@ def test_a_file_that_is_gone_was_read_by_nobody(client, clinician, site):
     assert not AuditEvent.objects.filter(action=Action.ITEM_DOWNLOAD).exists()
 
 
+@pytest.mark.django_db
+def test_a_damaged_file_is_said_to_be_and_was_read_by_nobody(api, clinician, site):
+    item = ItemFactory(case=CaseFactory(patient__site=site))
+    change(files.place_of(item.sha256), -1)
+    response = api(clinician).get(reverse("api:item_content", args=[item.pk]))
+    assert (response.status_code, response.json()["code"]) == (500, "file_damaged")
+    assert not AuditEvent.objects.filter(action=Action.ITEM_DOWNLOAD).exists()
+
+
 def test_an_empty_file_is_refused():
     with pytest.raises(InvalidInput):
         files.store([b""])
