@@ -1,7 +1,9 @@
 """The review of the log: find events, follow one case, see who came by one patient's data, take them out as a file."""
 
+from django.contrib import messages
 from django.http import StreamingHttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
@@ -12,7 +14,7 @@ from clinic.audit.search import cases_overseen_by, concerning, matching, patient
 from clinic.audit.services import events_of
 from clinic.audit.verification import chain_state, read_mark
 from clinic.cases.visibility import find
-from clinic.errors import InvalidInput
+from clinic.errors import InvalidInput, MarrowError
 from clinic.patients.models import Patient
 from clinic.portal.forms import AuditFilter
 from clinic.portal.guard import allowed, note
@@ -74,10 +76,13 @@ def audit(request):
 @allowed("audit.view")
 def audit_export(request):
     form, wanted, events = _asked(request)
-    if not form.is_valid():
-        field, problems = next(iter(form.errors.items()))
-        raise InvalidInput("bad_filter", " ".join(problems), "Correct the filter and export again.", place=field)
-    chunks, media_type, name = export(events, request.GET.get("as", "csv"), by=request.user, asked=wanted)
+    try:
+        if not form.is_valid():
+            raise InvalidInput("bad_filter", "The filter cannot be read.", "Correct it and export again.")
+        chunks, media_type, name = export(events, request.GET.get("as", "csv"), by=request.user, asked=wanted)
+    except MarrowError as error:
+        messages.error(request, error.detail)
+        return redirect(f"{reverse('portal:audit')}?{request.GET.urlencode()}")
     headers = {"Content-Disposition": content_disposition_header(as_attachment=True, filename=name)}
     return StreamingHttpResponse(chunks, content_type=media_type, headers=headers)
 

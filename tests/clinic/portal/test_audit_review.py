@@ -135,7 +135,10 @@ def test_what_is_found_leaves_as_a_file(review, seen):
 
 @pytest.mark.parametrize("asked", [{"as": "exe"}, {"as": "csv", "since": "yesterday"}])
 def test_a_file_of_nonsense_is_refused(review, seen, asked):
-    assert review("audit_export", **asked).status_code == 400
+    response = review("audit_export", **asked)
+    assert response.status_code == 302
+    page = review("audit", **asked).content.decode()
+    assert "There is no export called" in page or "The filter cannot be read" in page
     assert not AuditEvent.objects.filter(action=Action.AUDIT_EXPORT).exists()
 
 
