@@ -2,7 +2,7 @@
 
     DATABASE_URL=postgres://user@host/empty_database python -m bench.worklist [--cases 1000000] [--keep]
 
-Fills the database by COPY (a patient for each case, a fifth with an assessment, urgent one in two hundred), then asks
+Fills the database (a patient for each case, a fifth with an assessment, urgent one in two hundred), then asks
 the real application for pages as a clinician of three sites would, and reads time, queries and bytes of each answer.
 The database is emptied first: it must be one that nobody needs, and its name must say ``bench``.
 """
@@ -10,10 +10,7 @@ The database is emptied first: it must be one that nobody needs, and its name mu
 import argparse
 import json
 import os
-import random
 import time
-import uuid
-from datetime import UTC, datetime
 from statistics import median, quantiles
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clinic.settings.testing")
@@ -35,7 +32,8 @@ from clinic.cases.worklist import page_of, place
 
 SITES = 3
 ROUNDS = 60
-START = datetime(2016, 1, 1, tzinfo=UTC)
+TABLES = ("patients_patient", "cases_case", "cases_analysis", "cases_assessment")
+PARTS = ["ber", "dal", "ek", "fors", "gran", "holm", "kov", "lind", "mar", "nor", "ost", "ros", "sand", "tor", "vik"]
 GIVEN = [
     "Ada",
     "Björn",
@@ -56,75 +54,50 @@ SAID = {"status": "assessed", "answer": {"node": "aml", "name": "AML", "probabil
 BODY = SAID | {"probabilities": {"aml": 0.9, "all": 0.1}, "urgent": [], "discordance": [], "reasons": []}
 
 
-def surnames(count, rng):
-    parts = [
-        "ber",
-        "dal",
-        "ek",
-        "fors",
-        "gran",
-        "holm",
-        "kov",
-        "lind",
-        "mar",
-        "nor",
-        "ost",
-        "ros",
-        "sand",
-        "tor",
-        "vik",
-    ]
-    return sorted({"".join(rng.sample(parts, 3)).title() for _ in range(count * 2)})[:count]
+# Row n of every table. Ids are spread as random ones are; one case in five is assessed, the newest tenth is unsigned.
+ID = "md5('{} ' || n)::uuid"
+FILL = f"""
+INSERT INTO patients_patient (id, site_id, mrn, name, birth_date, sex, synthetic, created_at, created_by_id)
+SELECT {ID.format("patient")}, (%(sites)s)[n %% {SITES} + 1], 'M' || lpad(n::text, 7, '0'),
+  (%(given)s)[n * 7 %% array_length(%(given)s, 1) + 1] || ' ' || initcap((%(parts)s)[n %% 15 + 1] ||
+  (%(parts)s)[n / 15 %% 15 + 1] || (%(parts)s)[n / 225 %% 15 + 1]), '1970-05-17', 'unknown', TRUE, {{at}}, %(user)s
+FROM generate_series(1, %(count)s) n;
+INSERT INTO cases_case (id, patient_id, site_id, accession, title, history, stage, created_at, created_by_id, state,
+  triage, answer, probability, urgent, discordant)
+SELECT {ID.format("case")}, {ID.format("patient")}, (%(sites)s)[n %% {SITES} + 1], 'A' || lpad(n::text, 7, '0'),
+  'Blasts?', '', 'diagnosis', {{at}}, %(user)s,
+  CASE WHEN n <= %(count)s * 0.9 THEN 'signed' WHEN n %% 10 < 2 THEN 'assessed' ELSE 'open' END,
+  CASE WHEN n <= %(count)s * 0.9 THEN 3 WHEN n %% 200 = 0 THEN 0 WHEN n %% 100 = 1 THEN 1 ELSE 2 END,
+  CASE WHEN n %% 10 < 2 THEN 'aml' ELSE '' END, CASE WHEN n %% 10 < 2 THEN 0.9 END, n %% 200 = 0, n %% 100 = 1
+FROM generate_series(1, %(count)s) n;
+INSERT INTO cases_analysis (id, case_id, status, bundles, requested_at, requested_by_id, finished_at, attempt, stage,
+  done, total, failure_code, failure_message)
+SELECT {ID.format("analysis")}, {ID.format("case")}, 'succeeded', '{{{{}}}}', {{at}}, %(user)s, {{at}}, 1, 'done',
+  0, 0, '', ''
+FROM generate_series(1, %(count)s) n WHERE n %% 10 < 2;
+INSERT INTO cases_assessment (analysis_id, status, answer, probability, urgent, discordant, body, digest, created_at)
+SELECT {ID.format("analysis")}, 'assessed', 'aml', 0.9, n %% 200 = 0, n %% 100 = 1, %(body)s, %(digest)s, {{at}}
+FROM generate_series(1, %(count)s) n WHERE n %% 10 < 2;
+""".format(at="timestamptz '2016-01-01' + n * interval '5 minutes'")
+INDEXES = """
+SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY(%s) AND indexname NOT IN (
+  SELECT conname FROM pg_constraint WHERE contype IN ('p', 'u'))
+"""
 
 
-def rows_of(count, sites, user, rng):
-    """(patient, case, analysis, assessment) for each case; the last two None where there is none."""
-    names, now = surnames(2000, rng), datetime.now(UTC)
-    step = (now - START) / count
-    for number in range(count):
-        patient, case, analysis = (uuid.UUID(int=rng.getrandbits(128), version=4) for _ in range(3))
-        at, site = START + step * number, sites[number % SITES]
-        urgent, discordant = number % 200 == 0, number % 100 == 1
-        unsigned = number > count * 0.9
-        said = number % 10 < 2
-        state = "open" if not said else "assessed" if unsigned else "signed"
-        state = "signed" if not said and not unsigned else state
-        triage = 3 if state == "signed" else 0 if urgent and said else 1 if discordant and said else 2
-        name = f"{rng.choice(GIVEN)} {rng.choice(names)}"
-        yield (
-            (patient, site, f"M{number:07d}", name, "1970-05-17", "unknown", True, at, user),
-            (case, patient, site, f"A{number:07d}", "Blasts?", "", at, user, state, triage, "aml" if said else "",
-             0.9 if said else None, urgent and said, discordant and said),
-            said and (analysis, case, "succeeded", "{}", at, user, at, 1, "done", 0, 0, "", ""),
-            said and (analysis, "assessed", "aml", 0.9, urgent, discordant, json.dumps(BODY), digest(BODY), at),
-        )  # fmt: skip
-
-
-TABLES = {
-    "patients_patient": "id, site_id, mrn, name, birth_date, sex, synthetic, created_at, created_by_id",
-    "cases_case": "id, patient_id, site_id, accession, title, history, created_at, created_by_id, state, triage,"
-    " answer, probability, urgent, discordant",
-    "cases_analysis": "id, case_id, status, bundles, requested_at, requested_by_id, finished_at, attempt, stage, done,"
-    " total, failure_code, failure_message",
-    "cases_assessment": "analysis_id, status, answer, probability, urgent, discordant, body, digest, created_at",
-}
-
-
-def fill(count, sites, user, chunk=50_000):
-    rng = random.Random(1)
-    parts = {table: [] for table in TABLES}
-    for number, rows in enumerate(rows_of(count, sites, user, rng), 1):
-        for table, row in zip(TABLES, rows, strict=True):
-            if row:
-                parts[table].append(row)
-        if number % chunk == 0 or number == count:
-            with connection.cursor() as cursor:
-                for table, columns in TABLES.items():
-                    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-                        for row in parts[table]:
-                            copy.write_row(row)
-                    parts[table].clear()
+def fill(count, sites, user):
+    """All rows by four statements in the database, its secondary indexes built afterwards."""
     with connection.cursor() as cursor:
+        cursor.execute(INDEXES, [list(TABLES)])
+        indexes = cursor.fetchall()
+        cursor.execute("; ".join(f'DROP INDEX "{name}"' for name, _ in indexes))
+        cursor.execute("SET session_replication_role = replica")  # no look-up of every foreign key
+        said = {"sites": sites, "given": GIVEN, "parts": PARTS, "user": user, "count": count}
+        said |= {"body": json.dumps(BODY), "digest": digest(BODY)}
+        for statement in FILL.split(";\n")[:-1]:
+            cursor.execute(statement, said)
+        cursor.execute("SET session_replication_role = DEFAULT")
+        cursor.execute("; ".join(definition for _, definition in indexes))
         cursor.execute("VACUUM ANALYZE")
 
 

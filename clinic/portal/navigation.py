@@ -13,11 +13,12 @@ class Entry(NamedTuple):
 
 
 NAVIGATION = (
-    Entry("portal:worklist", "Worklist", "case.view", covers=("portal:case", "portal:report")),
+    Entry("portal:worklist", "Worklist", "case.view", covers=("portal:case", "portal:report", "portal:patient")),
     Entry("portal:new_case", "New case", "case.create"),
     Entry("portal:models", "Models", covers=("portal:model",)),
     Entry("portal:monitoring", "Monitoring", "monitoring.view", covers=("portal:calibration",)),
     Entry("portal:audit", "Audit", "audit.view"),
+    Entry("portal:help", "Help"),
 )
 
 

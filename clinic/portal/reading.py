@@ -4,12 +4,12 @@ from datetime import date, datetime
 
 from clinic.cases.reports import companions
 from clinic.portal import charts, glance
+from clinic.portal.templatetags.portal import UNITS
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
 from ml.findings import MODALITIES
 
 SHOWN = 12  # genes or values of one step; the others are one row
-UNITS = {"10*9/L": "× 10⁹/L", "10*12/L": "× 10¹²/L", "a": "years", "1": ""}
 FACTS = ("limits", "intended_use", "licence", "data")
 
 

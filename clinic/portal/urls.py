@@ -1,6 +1,18 @@
 from django.urls import include, path
 
-from clinic.portal.views import appearance, audit, case, files, monitoring, registry, report, session, worklist
+from clinic.portal.views import (
+    appearance,
+    audit,
+    case,
+    files,
+    guide,
+    monitoring,
+    patient,
+    registry,
+    report,
+    session,
+    worklist,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -9,10 +21,12 @@ urlpatterns = [
     path("login/", session.Login.as_view(), name="login"),
     path("logout/", session.Logout.as_view(), name="logout"),
     path("appearance/", appearance.theme, name="theme"),
+    path("help/", guide.help_page, name="help"),
     path("worklist/", worklist.worklist, name="worklist"),
     path("worklist/pulse/", worklist.worklist_pulse, name="worklist_pulse"),
     path("worklist/views/", worklist.save_view, name="save_view"),
     path("worklist/views/<int:pk>/delete/", worklist.delete_view, name="delete_view"),
+    path("patients/<uuid:pk>/", patient.patient_page, name="patient"),
     path("cases/new/", case.new_case, name="new_case"),
     path("cases/<uuid:pk>/", case.case_page, name="case"),
     path("cases/<uuid:pk>/pulse/", case.pulse, name="case_pulse"),

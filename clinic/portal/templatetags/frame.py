@@ -2,10 +2,13 @@
 
 from django import template
 from django.db.models import Count
+from django.urls import reverse
+from django.utils.html import format_html
 
 from clinic.accounts.access import acts_of
 from clinic.notices.models import Kind
 from clinic.notices.visibility import notices_visible_to
+from clinic.portal.glossary import GLOSSARY
 from clinic.portal.navigation import entries_for
 
 register = template.Library()
@@ -32,6 +35,19 @@ def unread_notices(context):
     counts = dict(kinds.values_list("kind").annotate(count=Count("pk")))
     urgent = counts.pop(Kind.URGENT, 0)
     return {"urgent": urgent, "other": sum(counts.values())}
+
+
+@register.simple_tag
+def term(name):
+    """A term with its sentence: shown on pointing or focus, and on the help page."""
+    text, sentence = GLOSSARY[name]
+    address = f"{reverse('portal:help')}#term-{name}"
+    return format_html(
+        '<span class="term"><a href="{}">{}</a><span class="bubble" role="tooltip">{}</span></span>',
+        address,
+        text[:1].lower() + text[1:] if not text[1:2].isupper() else text,
+        sentence,
+    )
 
 
 @register.simple_tag(takes_context=True)

@@ -34,6 +34,7 @@ MODALITY_NAMES = {
     "labs": "Laboratory values",
     "history": "Clinical history",
 }
+UNITS = {"10*9/L": "× 10⁹/L", "10*12/L": "× 10¹²/L", "a": "years", "1": ""}
 STEP_NAMES = {"not_aml": "ALL or no leukaemia", "aml": "AML"}
 ABBREVIATIONS = {
     "auc_macro": "AUC, macro",
@@ -96,6 +97,27 @@ def age(patient):
 def ago(moment):
     """How long since, by its largest unit."""
     return f"{timesince(moment, depth=1)} ago"
+
+
+@register.filter
+def at(rows, index):
+    return rows[index]
+
+
+@register.filter
+def points(share):
+    """A difference of two shares."""
+    return f"{share * 100:+.0f} points".replace("-", "\N{MINUS SIGN}")
+
+
+@register.filter
+def short_number(value):
+    return "–" if value is None else f"{round(value, 2):.10g}"
+
+
+@register.filter
+def unit_text(unit):
+    return UNITS.get(unit, unit)
 
 
 @register.filter

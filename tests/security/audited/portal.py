@@ -17,6 +17,8 @@ LINES = {
     "portal:logout": acts("logout"),
     "portal:worklist": shows("case.search"),
     "portal:worklist_pulse": plain("whether the list has changed, no more"),
+    "portal:help": plain("words and models are no patients"),
+    "portal:patient": shows("patient.read", "patient"),
     "portal:save_view": plain("a person's own filter", method="post"),
     "portal:delete_view": plain("a person's own filter", "saved_view", method="post", answer=302),
     "portal:theme": plain("light or dark: a cookie", method="post"),

@@ -14,6 +14,8 @@ ROWS = {
     "GET portal:home": answers(*[302] * 9),
     "GET portal:worklist": LIST,
     "GET portal:worklist_pulse": staff(204, nobody=LOGIN, others=403, elsewhere=204),
+    "GET portal:help": everyone(200, nobody=LOGIN),
+    "GET portal:patient": PAGE,
     "POST portal:save_view": staff(302, nobody=LOGIN, others=403, elsewhere=302),
     "POST portal:delete_view": answers(LOGIN, 404, 302, 404, 403, 403, 404, 403, 403),
     "GET portal:new_case": LIST,
@@ -54,6 +56,7 @@ ROWS = {
     "GET /healthz": answers(*[200] * 9),
 }
 OBJECTS = {
+    "portal:patient": lambda w: w.patient,
     "notices:open": lambda w: NoticeFactory(case=w.case, recipient=w.clinician),
     "portal:delete_view": lambda w: SavedView.objects.create(user=w.clinician, name="Mine"),
     "portal:audit_case": lambda w: w.case,

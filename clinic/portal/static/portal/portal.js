@@ -22,8 +22,15 @@ document.addEventListener("click", ({ target }) => {
 });
 
 document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape") document.body.classList.add("terms-closed");
   const menu = key === "Escape" && document.querySelector("details.menu[open]");
   if (!menu) return;
   menu.open = false;
   menu.querySelector("summary").focus();
 });
+
+for (const event of ["pointerover", "focusin"]) {
+  document.addEventListener(event, ({ target }) => {
+    if (target instanceof Element && !target.closest(".term")) document.body.classList.remove("terms-closed");
+  });
+}
