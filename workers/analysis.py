@@ -22,6 +22,7 @@ from workers import pictures
 from workers.modalities import MODALITIES, bundle_of, function
 
 PROGRESS_SECONDS = 0.4
+QUICK_FIRST = ("labs", "expression", "smear_cell", "smear_field")  # of those that can see APL, seconds before minutes
 
 
 def analyse(analysis: Analysis) -> None:
@@ -29,27 +30,41 @@ def analyse(analysis: Analysis) -> None:
     with heartbeat(analysis):
         findings = {row.modality: Finding.from_dict(row.body) for row in SavedFinding.objects.filter(analysis=analysis)}
         items = list(analysis.items.all())
-        for modality in MODALITIES:
+        for modality in QUICK_FIRST:
             own = [item for item in items if item.kind == modality]
             if own and modality not in findings:
                 findings[modality] = _find(analysis, modality, own)
+                _alert(analysis, findings, modality)
         runs.renew(analysis, stage="fusion")
         runs.complete(analysis, fused(analysis, list(findings.values())))
 
 
 def fused(analysis: Analysis, findings: list[Finding], fusion: Bundle | None = None) -> dict[str, Any]:
     """The assessment of ``findings`` by the frozen fusion bundle (or another), as the site has recalibrated it."""
+    bundle, prior, site = _fusion_of(analysis, fusion)
+    said: dict[str, Any] = function("ml.fusion:fuse")(findings, bundle, prior=prior).as_dict()
+    return said | {"versions": said["versions"] | site}
+
+
+def _fusion_of(
+    analysis: Analysis, fusion: Bundle | None = None
+) -> tuple[Bundle, dict[str, float] | None, dict[str, str]]:
+    """The fusion bundle with the site's recalibration in it, the prior, and what to say of the recalibration."""
     bundle, prior = fusion or bundle_of(analysis.bundles["fusion"]), analysis.case.patient.site.prior or None
     sha256 = "" if fusion else analysis.bundles.get(SITE_CALIBRATION, "")
     if not sha256:
-        said: dict[str, Any] = function("ml.fusion:fuse")(findings, bundle, prior=prior).as_dict()
-        return said
+        return bundle, prior, {}
     site = body_of(sha256)
     if site is None:
         raise BundleError(f"No recalibration of the site has the hash {sha256}.")
-    local = function("ml.site_fusion:localised")(bundle, site)
-    said = function("ml.fusion:fuse")(findings, local, prior=site["prior"]).as_dict()
-    return said | {"versions": said["versions"] | {"site_calibration": sha256}}
+    return function("ml.site_fusion:localised")(bundle, site), site["prior"], {"site_calibration": sha256}
+
+
+def _alert(analysis: Analysis, findings: dict[str, Finding], modality: str) -> None:
+    """What cannot wait is said now, before the next modality is read."""
+    bundle, prior, _ = _fusion_of(analysis)
+    if urgent := function("ml.fusion:first_alert")(list(findings.values()), bundle, prior=prior):
+        runs.raise_alerts(analysis, urgent, modality=modality)
 
 
 def _find(analysis: Analysis, modality: str, items: list[StudyItem]) -> Finding:

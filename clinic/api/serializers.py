@@ -8,6 +8,7 @@ from rest_framework import serializers
 from clinic.accounts.models import Membership, Site, User
 from clinic.audit.models import AuditEvent
 from clinic.cases.models import (
+    Alert,
     Analysis,
     AnalysisStatus,
     Artefact,
@@ -164,9 +165,18 @@ class ItemsReceivedOut(serializers.Serializer):
     results = ReceivedOut(many=True)
 
 
+class AlertOut(serializers.ModelSerializer):
+    message = serializers.CharField(source="body.message")
+
+    class Meta:
+        model = Alert
+        fields = ["code", "modality", "message", "raised_at", "lowered_at"]
+
+
 class AnalysisOut(serializers.ModelSerializer):
     queue_place = serializers.SerializerMethodField(help_text="1: next. Null once it runs.")
     failure = serializers.SerializerMethodField()
+    alerts = AlertOut(many=True, read_only=True, help_text="What cannot wait for the end of the run")
 
     class Meta:
         model = Analysis
@@ -185,6 +195,7 @@ class AnalysisOut(serializers.ModelSerializer):
             "finished_at",
             "attempt",
             "failure",
+            "alerts",
         ]
 
     def get_queue_place(self, analysis) -> int | None:

@@ -37,6 +37,8 @@ class Action(models.TextChoices):
     ANALYSIS_CANCEL = "analysis.cancel"
     ANALYSIS_READ = "analysis.read"
     FINDING_SAVE = "finding.save"
+    ALERT_RAISE = "alert.raise"
+    ALERT_LOWER = "alert.lower"
     ARTEFACT_READ = "artefact.read"
     REPORT_DRAFT = "report.draft"
     REPORT_READ = "report.read"

@@ -217,6 +217,32 @@ class Finding(models.Model):
         ordering = ["modality"]
 
 
+class Alert(models.Model):
+    """What cannot wait for the end of a run: raised with the first finding that calls for it, shown at once.
+
+    ``modality`` is the finding that raised it (``fusion`` where only all together did), ``body`` what is to be shown.
+    ``lowered_at`` is set where the finished assessment no longer says so; a run that failed leaves its alerts up.
+    """
+
+    analysis = models.ForeignKey(Analysis, on_delete=models.PROTECT, related_name="alerts")
+    code = models.CharField(max_length=40)
+    modality = models.CharField(max_length=20)
+    body = models.JSONField()
+    raised_at = models.DateTimeField()
+    lowered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["analysis", "code"], name="one_alert_of_a_kind_per_analysis"),
+            models.CheckConstraint(
+                condition=Q(lowered_at__isnull=True) | Q(lowered_at__gte=models.F("raised_at")),
+                name="alert_lowered_after_raised",
+            ),
+        ]
+        indexes = [models.Index(fields=["analysis"], condition=Q(lowered_at__isnull=True), name="alerts_standing")]
+        ordering = ["raised_at", "id"]
+
+
 class Artefact(models.Model):
     """A picture that belongs to a finding (a Grad-CAM overlay, a thumbnail), kept in the private store."""
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.canonical import digest
-from clinic.cases import triage
+from clinic.cases import alerts, triage
 from clinic.cases.dispatch import RUN_ANALYSIS, RUN_SHADOWS, VALIDATE_ITEM, send
 from clinic.cases.models import (
     LIVE,
@@ -100,6 +100,17 @@ def save_finding(analysis, finding, artefacts=()):
 
 
 @transaction.atomic
+def raise_alerts(analysis, urgent, *, modality):
+    """Say at once what the findings so far call for, without waiting for the others. Returns the new alerts."""
+    if not _held(analysis).update(lease_until=_lease_end()):
+        raise LeaseLost
+    raised = alerts.raise_each(analysis, urgent, modality=modality)
+    if raised:
+        announce(case=analysis.case, kind=Kind.URGENT, asked_by=analysis.requested_by)
+    return raised
+
+
+@transaction.atomic
 def complete(analysis, assessment):
     """End a run with what the fusion said: the assessment and its audit event, together or not at all."""
     end = {"finished_at": timezone.now(), "lease_until": None, "stage": "done"}
@@ -116,9 +127,8 @@ def complete(analysis, assessment):
         body=assessment,
         digest=digest(assessment),
     )
-    triage.refresh(analysis.case_id)
-    kind = Kind.URGENT if row.urgent else Kind.READY
-    announce(case=analysis.case, kind=kind, asked_by=analysis.requested_by)
+    raised = alerts.settle(analysis, assessment)
+    announce(case=analysis.case, kind=Kind.URGENT if raised else Kind.READY, asked_by=analysis.requested_by)
     _log(
         Action.ANALYSIS_COMPLETE,
         analysis,

@@ -7,7 +7,7 @@ locked first: of two that change one case at once, the second then sees what the
 from django.db.models import Case as Choice
 from django.db.models import CharField, Exists, OuterRef, Subquery, Value, When
 
-from clinic.cases.models import LIVE, Analysis, Assessment, Case, CaseState, SignOff, StudyItem, Triage
+from clinic.cases.models import LIVE, Alert, Analysis, Assessment, Case, CaseState, SignOff, StudyItem, Triage
 
 COPIED = ("answer", "probability", "urgent", "discordant")
 NOTHING_SAID = {"answer": "", "probability": None, "urgent": False, "discordant": False}
@@ -27,7 +27,9 @@ def facts(case_id):
     """What the copies should be, from the rows that they are copied from."""
     said = _with_facts(Case.objects.filter(pk=case_id)).get()
     shown = {name: said[f"said_{name}"] for name in COPIED} if said["verdict"] else NOTHING_SAID
-    return {"state": said["now"], "triage": _rank(said["now"], signed=said["signed"], **shown), **shown}
+    shown = shown | {"urgent": bool(shown["urgent"] or said["alerted"])}
+    signed = said["signed"] and not said["alerted"]
+    return {"state": said["now"], "triage": _rank(said["now"], signed=signed, **shown), **shown}
 
 
 def _rank(state, *, signed, urgent, discordant, **_):
@@ -39,7 +41,9 @@ def _rank(state, *, signed, urgent, discordant, **_):
 
 
 def _with_facts(cases):
-    """The newest run, what the newest assessment says, whether that one is signed, and the one state of all this."""
+    """The newest run, what the newest assessment says, whether that one is signed, an alert from a run that has none,
+    and the one state of all this.
+    """
     runs = Analysis.objects.filter(case=OuterRef("pk")).order_by("-requested_at", "-id")
     newest = Assessment.objects.filter(analysis__case=OuterRef("pk")).order_by("-pk")
     cases = cases.annotate(
@@ -48,6 +52,8 @@ def _with_facts(cases):
         assessment=Subquery(newest.values("pk")[:1]),
         **{f"said_{name}": Subquery(newest.values(name)[:1]) for name in COPIED},
     )
+    unsettled = Alert.objects.filter(lowered_at__isnull=True, analysis__assessment__isnull=True)
+    cases = cases.annotate(alerted=Exists(unsettled.filter(analysis__case=OuterRef("pk"))))
     cases = cases.annotate(signed=Exists(SignOff.objects.filter(report__assessment=OuterRef("assessment"))))
     unchecked = StudyItem.objects.filter(case=OuterRef("pk"), status="received")
     now = Choice(
@@ -59,4 +65,4 @@ def _with_facts(cases):
         default=Value(CaseState.OPEN),
         output_field=CharField(),
     )
-    return cases.annotate(now=now).values("now", "verdict", "signed", *(f"said_{name}" for name in COPIED))
+    return cases.annotate(now=now).values("now", "verdict", "signed", "alerted", *(f"said_{name}" for name in COPIED))

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from clinic.audit.models import Action, AuditEvent
 from clinic.cases import runs, services
-from clinic.cases.models import Analysis, AnalysisStatus, Assessment
+from clinic.cases.alerts import standing
+from clinic.cases.models import Analysis, AnalysisStatus, Assessment, Case, Triage
 from clinic.patients.services import register_patient
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +61,60 @@ def test_a_run_ends_once_with_its_result_and_its_event(analysis):
     assert Assessment.objects.filter(analysis=analysis).count() == 1
     acts = AuditEvent.objects.filter(object_type="analysis", object_id=str(analysis.pk)).order_by("seq")
     assert [a.action for a in acts] == [Action.ANALYSIS_START, Action.FINDING_SAVE, Action.ANALYSIS_COMPLETE]
+
+
+APL = {"code": "apl_not_excluded", "message": "Acute promyelocytic leukaemia is not excluded.", "probability": 0.4}
+URGENT = ABSTENTION | {"urgent": [APL]}
+
+
+def alert_acts(analysis):
+    acts = AuditEvent.objects.filter(object_type="alert", case_id=str(analysis.case.pk)).order_by("seq")
+    return list(acts.values_list("action", flat=True))
+
+
+def test_an_alert_is_raised_once_while_the_run_goes_on_and_stands_where_the_assessment_says_so(analysis):
+    run = runs.claim(analysis.pk)
+    (alert,) = runs.raise_alerts(run, [APL], modality="labs")
+    assert status_of(analysis) == AnalysisStatus.RUNNING
+    assert Case.objects.get(pk=analysis.case.pk).triage == Triage.URGENT
+    assert runs.raise_alerts(run, [APL], modality="expression") == []
+    runs.complete(run, URGENT)
+    assert list(standing(analysis.case)) == [alert]
+    assert (alert.modality, alert.body) == ("labs", APL)
+    assert alert_acts(analysis) == [Action.ALERT_RAISE]
+
+
+def test_an_alert_that_the_assessment_does_not_share_is_lowered_and_both_are_written_down(analysis):
+    run = runs.claim(analysis.pk)
+    runs.raise_alerts(run, [APL], modality="labs")
+    runs.complete(run, ABSTENTION)
+    assert not standing(analysis.case).exists()
+    assert Case.objects.get(pk=analysis.case.pk).triage == Triage.WAITING
+    assert alert_acts(analysis) == [Action.ALERT_RAISE, Action.ALERT_LOWER]
+
+
+def test_an_alert_outlives_a_run_that_failed_until_another_comes_to_its_end(analysis):
+    run = runs.claim(analysis.pk)
+    runs.raise_alerts(run, [APL], modality="labs")
+    runs.fail(run, code="time_limit", message="Too long.")
+    assert standing(analysis.case).count() == 1
+    again = Analysis.objects.create(case=analysis.case, bundles={}, requested_by=analysis.requested_by)
+    runs.complete(runs.claim(again.pk), ABSTENTION)
+    assert not standing(analysis.case).exists()
+
+
+def test_what_only_all_together_call_for_is_raised_at_the_end(analysis):
+    runs.complete(runs.claim(analysis.pk), URGENT)
+    assert [alert.modality for alert in standing(analysis.case)] == ["fusion"]
+
+
+def test_a_worker_that_lost_its_run_raises_nothing(analysis):
+    lost = runs.claim(analysis.pk)
+    expire(analysis)
+    runs.sweep()
+    with pytest.raises(runs.LeaseLost):
+        runs.raise_alerts(lost, [APL], modality="labs")
+    assert not standing(analysis.case).exists()
 
 
 def test_a_lost_run_is_queued_again_and_the_lost_worker_can_no_longer_write(analysis, sent):

@@ -37,9 +37,9 @@ class OneAnalysis(APIView):
     @extend_schema(responses=AnalysisOut)
     @transaction.atomic
     def get(self, request, pk):
-        """How far it is. Poll this; while the analysis is live, asking is not written to the audit log."""
+        """How far it is. Poll this; while the analysis is live and has no alert, asking is not written to the log."""
         analysis = find(analyses_visible_to, pk, by=request.user)
-        if analysis.status not in LIVE:
+        if analysis.status not in LIVE or analysis.alerts.exists():
             record(Action.ANALYSIS_READ, by=request.user, obj=analysis)
         return Response(AnalysisOut(analysis).data)
 

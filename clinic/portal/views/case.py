@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clinic.audit.models import Action
 from clinic.cases import runs, services
+from clinic.cases.alerts import standing
 from clinic.cases.models import LIVE, Analysis, ItemStatus
 from clinic.cases.visibility import analyses_visible_to, cases_visible_to, find, patients_visible_to
 from clinic.errors import MarrowError
@@ -24,7 +25,7 @@ from clinic.portal.templatetags.portal import modality_name
 from clinic.portal.views.tabs import newest_assessment, tabs_of
 from clinic.uploads import services as uploads
 from clinic.uploads.verdicts import open_uploads
-from ml.findings import MODALITIES
+from ml.findings import MODALITIES, MODALITY_NAMES
 
 FOUND = 20
 
@@ -95,6 +96,8 @@ def _show(request, case, upload_form, status=200):
         "newer": len(valid - set(assessment.analysis.items.values_list("pk", flat=True))) if assessment else 0,
         "reports": reports,
         "comments": case.comments.all(),
+        "alerts": [a for a in standing(case) if not assessment or a.analysis_id != assessment.analysis_id],
+        "modality_names": MODALITY_NAMES,
         **_report_step(assessment, reports),
         **_upload_panel(case, upload_form),
         **_live(case, run),
@@ -123,7 +126,9 @@ def _live(case, run):
     """How far the work is. It names no patient and no file: what a poll may show without being a reading."""
     checking = case.items.filter(status=ItemStatus.RECEIVED).count()
     analysing = bool(run and run.status in LIVE)
-    state = " ".join(["checking" if checking else "", f"{run.pk} {'live' if analysing else run.status}" if run else ""])
+    urgent = "urgent" if analysing and standing(case).exists() else ""
+    now = f"{run.pk} {'live' if analysing else run.status}" if run else ""
+    state = " ".join(["checking" if checking else "", now, urgent])
     return {
         "checking": checking,
         "run": run,
