@@ -24,9 +24,10 @@ TABS = (
 EVENTS = 100
 
 
-def tabs_of(case, current):
-    rows = case.items.exclude(status=ItemStatus.REJECTED).values_list("kind", flat=True)
-    kinds = list(rows)
+def tabs_of(case, current, items=None):
+    """The tabs with their counts; ``items`` of the case, where a page has them already."""
+    items = case.items.only("kind", "status") if items is None else items
+    kinds = [item.kind for item in items if item.status != ItemStatus.REJECTED]
     counts = {
         "case_images": kinds.count(ItemKind.SMEAR_FIELD) + kinds.count(ItemKind.SMEAR_CELL),
         "case_expression": kinds.count(ItemKind.EXPRESSION),

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from clinic.audit.models import Action
@@ -193,3 +195,17 @@ def test_a_comment_is_text(client, clinician, case):
     client.force_login(clinician)
     client.post(reverse("portal:comment", args=[case.pk]), {"text": "<b>Look</b>"})
     assert "&lt;b&gt;Look&lt;/b&gt;" in text_of(client, "case", case)
+
+
+@pytest.mark.parametrize("name", ["case", *TABS, "viewer"])
+def test_a_page_of_a_case_asks_the_database_little_whatever_its_size(client, clinician, case, name):
+    for k in range(30):
+        ItemFactory(case=case, kind="labs", filename=f"{k}.csv", content=f"{k}".encode())
+    client.force_login(clinician)
+    page = address(name, case)
+    client.get(page)
+    with CaptureQueriesContext(connection) as asked:
+        client.get(page)
+    acts = ("SAVEPOINT", "RELEASE", "BEGIN", "COMMIT", "ROLLBACK")
+    queries = [one["sql"] for one in asked if not one["sql"].startswith(acts)]
+    assert len(queries) <= 20
