@@ -30,19 +30,14 @@ class LabValue:
     unit_sent: str
 
 
-def is_known(loinc):
-    return _table().by_loinc(loinc) is not None
+def warm_up():
+    """Load the table and its units now."""
+    judge(loinc="6690-2", number=5, unit="10*3/uL", place="")
 
 
 def name_of(loinc):
     analyte = _table().by_loinc(loinc)
     return analyte.name if analyte else loinc
-
-
-def known_codes():
-    """LOINC code → (analyte, name, canonical unit), in the table's order."""
-    rows = _table().load_analytes().values()
-    return {code: (row.key, row.name, row.unit) for row in rows for code in row.loinc}
 
 
 def judge(*, loinc, number, unit, place):

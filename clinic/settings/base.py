@@ -1,5 +1,6 @@
 """What every run mode shares. The environment is read here and in the three files beside this one, nowhere else."""
 
+import json
 from pathlib import Path
 
 import environ
@@ -30,6 +31,8 @@ INSTALLED_APPS = [
     "clinic.review",
     "clinic.audit",
     "clinic.interop.results",
+    "clinic.interop.hl7",
+    "clinic.interop.cds_hooks",
     "clinic.monitoring",
     "clinic.api",
     "clinic.tokens",
@@ -164,6 +167,10 @@ vars().update(env.email("EMAIL_URL", default="dummymail://"))
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env("MARROW_MAIL_FROM", default="marrow@localhost")
 PUBLIC_URL = env("MARROW_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+# Other systems. CDS clients: a JSON file, issuer → {"user": as whom it reads, "keys": its JWKs, "algorithms": [...]}.
+_cds_file = env("MARROW_CDS_CLIENTS", default="")
+CDS_CLIENTS = json.loads(Path(_cds_file).read_text("utf-8")) if _cds_file else {}
+CDS_ORIGINS = env.list("MARROW_CDS_ORIGINS", default=[])
 
 # Work. The Analysis row is the truth, whatever the broker loses: see docs/decisions.
 BROKER_URL = env("CELERY_BROKER_URL", default="filesystem://")

@@ -56,7 +56,7 @@ def receive_result(*, patient, incoming, source, by, place="observation"):
         _withdrawn(before, place) if incoming.status == ResultStatus.WITHDRAWN else _judged(incoming, patient, place)
     )
     fields |= {"taken_at": incoming.taken_at}
-    if before and all(getattr(before, name) == value for name, value in fields.items()):
+    if before and _says_the_same(before, incoming, fields):
         return before, False
     if before and incoming.status == ResultStatus.FINAL:
         problem = f"The result {incoming.identifier} is known with another value, unit or time."
@@ -73,6 +73,11 @@ def receive_result(*, patient, incoming, source, by, place="observation"):
     said = {"source": source, "status": result.status, "supersedes": str(before.pk) if before else ""}
     record(Action.RESULT_RECEIVE, by=by, obj=result, patient=patient, detail=said, after=fields)
     return result, True
+
+
+def _says_the_same(before, incoming, fields):
+    withdrawn = [status == ResultStatus.WITHDRAWN for status in (before.status, incoming.status)]
+    return withdrawn[0] == withdrawn[1] and all(getattr(before, name) == value for name, value in fields.items())
 
 
 def _judged(incoming, patient, place):

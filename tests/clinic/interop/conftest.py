@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from clinic.interop.results.models import HeldResult
+from tests.factories import UserFactory
+
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 
 
@@ -26,6 +29,31 @@ def person(mrn="P-1", **said):
         "birthDate": "1980-04-01",
     }
     return base | said
+
+
+def held(site, *, name="Nobody"):
+    """A result that waits for a person: a local code, of a patient whom nobody knows."""
+    said = {
+        "identifier": "LAB|1",
+        "loinc": "",
+        "local_code": "99LAB|LEUK",
+        "text": "Leukos",
+        "number": 48.0,
+        "said_value": "48",
+        "unit": "10*9/L",
+        "taken_at": "2026-03-02T08:00:00+00:00",
+        "status": "final",
+        "patient": {"name": name},
+    }
+    return HeldResult.objects.create(
+        site=site,
+        source="hl7",
+        reason="unknown_code",
+        problem="The code is not LOINC.",
+        local_code="99LAB|LEUK",
+        said=said,
+        received_by=UserFactory(),
+    )
 
 
 @pytest.fixture

@@ -1,12 +1,24 @@
 from tests.clinic.interop.conftest import person
 from tests.security.audited.lines import acts, plain, shows
 
+
+def _whose(world):
+    return {"loinc": "6690-2", "patient": str(world["patient"].pk)}
+
+
 TRANSACTION = {
     "resourceType": "Bundle",
     "type": "transaction",
     "entry": [{"resource": person("new-1"), "request": {"method": "POST", "url": "Patient"}}],
 }
 LINES = {
+    "interop:held_results": shows("result.read"),
+    "interop:held_result": shows("result.read", "held"),
+    "interop:take_held": shows("result.decide", "held", method="post", body=_whose),
+    "interop:dismiss_held": shows("result.decide", "held", method="post", body={"reason": "A control sample"}),
+    "cds:discovery": plain("what the services are"),
+    "cds:service": plain("without its own JWT; tests/clinic/interop/test_cds_hooks.py", "marrow-patient-view"),
+    "cds:feedback": plain("without its own JWT; tests/clinic/interop/test_cds_hooks.py", "marrow-patient-view"),
     "fhir:metadata": plain("what the server can do"),
     "fhir:base": acts("patient.create", body=TRANSACTION),
     "fhir_base": acts("patient.create", body=TRANSACTION),

@@ -1,6 +1,6 @@
 """The standards' own addresses. More of FHIR's resource types: tests/clinic/interop/test_fhir_permissions.py."""
 
-from tests.clinic.interop.conftest import observation, person
+from tests.clinic.interop.conftest import held, observation, person
 from tests.security.matrix import answers, staff
 
 
@@ -12,6 +12,11 @@ def _transaction(w):
 
 READ = staff(200)
 ROWS = {
+    "GET interop:held_results": staff(200, others=403, elsewhere=200),
+    "GET interop:held_result": READ,
+    "POST interop:take_held": READ,
+    "POST interop:dismiss_held": READ,
+    "GET cds:discovery": answers(*[200] * 9),
     "GET fhir:metadata": answers(*[200] * 9),
     "POST fhir:base": staff(200, others=403, elsewhere=404),
     "POST fhir_base": staff(200, others=403, elsewhere=404),
@@ -22,14 +27,23 @@ ROWS = {
     "GET fhir:version": READ,
 }
 OBJECTS = {
+    "interop:held_result": lambda w: held(w.site),
+    "interop:take_held": lambda w: held(w.site),
+    "interop:dismiss_held": lambda w: held(w.site),
     "fhir:type": lambda w: ["Patient"],
     "fhir:search": lambda w: ["Patient"],
     "fhir:read": lambda w: ["Patient", w.patient],
     "fhir:version": lambda w: ["DiagnosticReport", w.draft.case, w.draft.version],
 }
 BODIES = {
+    "POST interop:take_held": lambda w: {"loinc": "6690-2", "patient": str(w.patient.pk)},
+    "POST interop:dismiss_held": lambda w: {"reason": "A control sample"},
     "POST fhir:base": _transaction,
     "POST fhir_base": _transaction,
     "POST fhir:type": lambda w: person("new-1"),
 }
-ELSEWHERE = {"fhir:nothing": "tests/clinic/interop/test_fhir.py"}
+ELSEWHERE = {
+    "cds:service": "tests/clinic/interop/test_cds_hooks.py",  # a JWT of its own, no role's session or token
+    "cds:feedback": "tests/clinic/interop/test_cds_hooks.py",
+    "fhir:nothing": "tests/clinic/interop/test_fhir.py",
+}
