@@ -51,6 +51,27 @@ def start_sweeper(**_: Any) -> None:
     Thread(target=_sweep_for_ever, daemon=True, name="sweeper").start()
 
 
+@worker_ready.connect
+def start_webhooks(**_: Any) -> None:
+    """Beside the sweeper, not in it: a slow receiver must not keep a lost analysis waiting."""
+    Thread(target=_deliver_for_ever, daemon=True, name="webhooks").start()
+
+
+def _deliver_for_ever() -> None:
+    from clinic.interop.webhooks.delivery import deliver_due  # noqa: PLC0415
+
+    while not _stop.is_set():
+        tried = 0
+        try:
+            tried = deliver_due()
+        except Exception:
+            logger.exception("webhooks could not be delivered; the next try is due in %s s", settings.SWEEP_SECONDS)
+        finally:
+            connection.close()
+        if not tried:
+            _stop.wait(settings.SWEEP_SECONDS)
+
+
 @worker_shutting_down.connect
 def stop_sweeper(**_: Any) -> None:
     _stop.set()

@@ -12,6 +12,7 @@ from clinic.canonical import digest, plain
 from clinic.cases import triage
 from clinic.cases.models import Artefact, Assessment, AssessmentStatus, Decision, Report, SignOff
 from clinic.errors import Conflict, Denied, InvalidInput
+from clinic.interop.webhooks.outbox import publish
 from clinic.notices.services import settle
 from clinic.registry.models import ModelBundle
 from ml.diagnosis_tree import load_tree
@@ -110,6 +111,7 @@ def sign(*, report, by, password, decision, diagnosis="", reason=""):
         said["assessment_digest"] = assessment.digest
         triage.refresh(report.case_id)
         settle(report.case)
+        publish("report.signed", case=report.case, report=report.pk)
         record(Action.REPORT_SIGN, by=by, obj=report, detail=said, after=report.body)
         transaction.on_commit(anchor_head, robust=True)  # the log's head is signed whenever a report is
     return sign_off

@@ -28,6 +28,7 @@ from clinic.cases.models import (
     StudyItem,
 )
 from clinic.cases.moves import move
+from clinic.interop.webhooks.outbox import publish
 from clinic.notices.models import Kind
 from clinic.notices.services import announce
 from clinic.registry.models import BundleStatus, ModelBundle
@@ -129,6 +130,7 @@ def complete(analysis, assessment):
     )
     raised = alerts.settle(analysis, assessment)
     announce(case=analysis.case, kind=Kind.URGENT if raised else Kind.READY, asked_by=analysis.requested_by)
+    publish("analysis.completed", case=analysis.case, analysis=analysis.pk)
     _log(
         Action.ANALYSIS_COMPLETE,
         analysis,
@@ -160,6 +162,7 @@ def _end(rows, status, action, *, by=None, **fields):
     triage.refresh(analysis.case_id)
     if status == AnalysisStatus.FAILED:
         announce(case=analysis.case, kind=Kind.FAILED, asked_by=analysis.requested_by)
+        publish("analysis.failed", case=analysis.case, analysis=analysis.pk)
     _log(action, analysis, by=by, detail={"attempt": analysis.attempt} | {k: v for k, v in fields.items() if v})
     return True
 

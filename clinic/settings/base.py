@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "clinic.interop.results",
     "clinic.interop.hl7",
     "clinic.interop.cds_hooks",
+    "clinic.interop.webhooks",
     "clinic.monitoring",
     "clinic.api",
     "clinic.tokens",
@@ -170,6 +171,7 @@ PUBLIC_URL = env("MARROW_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/
 # Other systems. CDS clients: a JSON file, issuer → {"user": as whom it reads, "keys": its JWKs, "algorithms": [...]}.
 _cds_file = env("MARROW_CDS_CLIENTS", default="")
 CDS_CLIENTS = json.loads(Path(_cds_file).read_text("utf-8")) if _cds_file else {}
+WEBHOOK_ALLOWED_TARGETS = set(env.list("MARROW_WEBHOOK_TARGETS", default=[]))  # host:port inside of the house
 CDS_ORIGINS = env.list("MARROW_CDS_ORIGINS", default=[])
 
 # Work. The Analysis row is the truth, whatever the broker loses: see docs/decisions.

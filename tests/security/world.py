@@ -12,7 +12,7 @@ from clinic.portal.models import SavedView
 from clinic.tokens.services import create_service_token
 from clinic.uploads import services as uploads
 from ml.fusion import fuse
-from tests.clinic.interop.conftest import held
+from tests.clinic.interop.conftest import delivery, held
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -75,6 +75,8 @@ def made(site, clinician):
         "failed": failed,
         "failed_analysis": failed_analysis,
         "live": live,
+        "delivery": (letter := delivery(site)),
+        "webhook": letter.webhook,
         "held": held(site, name="Quillfeather Test"),
         "service_token": create_service_token(
             name="LIS", scopes=["case.view"], site=site, days=7, by=member(site, "admin")

@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from django.utils import timezone
 
 from clinic.interop.results.models import HeldResult
+from clinic.interop.webhooks.models import Delivery, OutboxEvent, Webhook
 from tests.factories import UserFactory
 
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
@@ -29,6 +31,13 @@ def person(mrn="P-1", **said):
         "birthDate": "1980-04-01",
     }
     return base | said
+
+
+def delivery(site, *, status="dead", url="https://lis.example/hook"):
+    """A dead letter: an event that a webhook of ``site`` did not take."""
+    webhook = Webhook.objects.create(site=site, url=url, events=["report.signed"], created_by=UserFactory())
+    event = OutboxEvent.objects.create(site=site, type="report.signed", body={"case": "1"})
+    return Delivery.objects.create(webhook=webhook, event=event, status=status, due_at=timezone.now(), attempts=0)
 
 
 def held(site, *, name="Nobody"):

@@ -12,6 +12,16 @@ TRANSACTION = {
     "entry": [{"resource": person("new-1"), "request": {"method": "POST", "url": "Patient"}}],
 }
 LINES = {
+    "interop:webhooks": [
+        acts("webhook.read", method="get", by="admin_user"),
+        plain("a target inside of the network: refused; tests/clinic/interop/test_webhooks.py", method="post"),
+    ],
+    "interop:webhook": [
+        acts("webhook.read", "webhook", method="get", by="admin_user"),
+        acts("webhook.change", "webhook", method="patch", by="admin_user", body={"active": False}),
+    ],
+    "interop:deliveries": acts("webhook.read", method="get", by="admin_user"),
+    "interop:replay": acts("webhook.replay", "delivery", by="admin_user"),
     "interop:held_results": shows("result.read"),
     "interop:held_result": shows("result.read", "held"),
     "interop:take_held": shows("result.decide", "held", method="post", body=_whose),

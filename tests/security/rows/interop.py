@@ -1,7 +1,7 @@
 """The standards' own addresses. More of FHIR's resource types: tests/clinic/interop/test_fhir_permissions.py."""
 
-from tests.clinic.interop.conftest import held, observation, person
-from tests.security.matrix import answers, staff
+from tests.clinic.interop.conftest import delivery, held, observation, person
+from tests.security.matrix import admins, answers, staff
 
 
 def _transaction(w):
@@ -11,7 +11,14 @@ def _transaction(w):
 
 
 READ = staff(200)
+ONLY_ADMIN = answers(401, 404, 404, 404, 404, 200, 404, 404, 404)
 ROWS = {
+    "GET interop:webhooks": admins(200),
+    "POST interop:webhooks": answers(401, 404, 404, 404, 404, 400, 404, 404, 404),  # 400: no public address
+    "GET interop:webhook": ONLY_ADMIN,
+    "PATCH interop:webhook": ONLY_ADMIN,
+    "GET interop:deliveries": admins(200),
+    "POST interop:replay": ONLY_ADMIN,
     "GET interop:held_results": staff(200, others=403, elsewhere=200),
     "GET interop:held_result": READ,
     "POST interop:take_held": READ,
@@ -27,6 +34,8 @@ ROWS = {
     "GET fhir:version": READ,
 }
 OBJECTS = {
+    "interop:webhook": lambda w: delivery(w.site).webhook,
+    "interop:replay": lambda w: delivery(w.site),
     "interop:held_result": lambda w: held(w.site),
     "interop:take_held": lambda w: held(w.site),
     "interop:dismiss_held": lambda w: held(w.site),
@@ -36,6 +45,12 @@ OBJECTS = {
     "fhir:version": lambda w: ["DiagnosticReport", w.draft.case, w.draft.version],
 }
 BODIES = {
+    "POST interop:webhooks": lambda w: {
+        "site": str(w.site.pk),
+        "url": "https://192.0.2.1/",
+        "events": ["report.signed"],
+    },
+    "PATCH interop:webhook": lambda w: {"active": False},
     "POST interop:take_held": lambda w: {"loinc": "6690-2", "patient": str(w.patient.pk)},
     "POST interop:dismiss_held": lambda w: {"reason": "A control sample"},
     "POST fhir:base": _transaction,
