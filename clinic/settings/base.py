@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "clinic.interop.hl7",
     "clinic.interop.cds_hooks",
     "clinic.interop.webhooks",
+    "clinic.interop.dicomweb",
     "clinic.monitoring",
     "clinic.api",
     "clinic.tokens",

@@ -12,7 +12,7 @@ from clinic.portal.models import SavedView
 from clinic.tokens.services import create_service_token
 from clinic.uploads import services as uploads
 from ml.fusion import fuse
-from tests.clinic.interop.conftest import delivery, held
+from tests.clinic.interop.conftest import delivery, held, stored_instance
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -75,6 +75,7 @@ def made(site, clinician):
         "failed": failed,
         "failed_analysis": failed_analysis,
         "live": live,
+        "dicom": stored_instance(image),
         "delivery": (letter := delivery(site)),
         "webhook": letter.webhook,
         "held": held(site, name="Quillfeather Test"),

@@ -2,6 +2,7 @@
 
 from clinic.interop.fhir.answers import DIFFERENTIALS, PROVENANCES, RISKS, SUBTYPES
 from clinic.interop.fhir.documents import DEVICES, REPORTS
+from clinic.interop.fhir.imaging import STUDIES
 from clinic.interop.fhir.labs import LABS
 from clinic.interop.fhir.log import EVENTS
 from clinic.interop.fhir.people import PATIENTS
@@ -13,6 +14,7 @@ SOURCES = {
     "RiskAssessment": [RISKS],
     "Provenance": [PROVENANCES],
     "Device": [DEVICES],
+    "ImagingStudy": [STUDIES],
     "AuditEvent": [EVENTS],
 }
 ACT = {"AuditEvent": "audit.view"}  # what one must be allowed to, where it is not case.view
@@ -36,7 +38,6 @@ TYPES = {
     "organization": "reference",
     "patient": "reference",
     "recorded": "date",
-    "started": "date",
     "status": "token",
     "subtype": "token",
     "subject": "reference",

@@ -3,6 +3,7 @@ import json
 import pytest
 from django.utils import timezone
 
+from clinic.interop.dicomweb.models import DicomInstance, DicomStudy
 from clinic.interop.results.models import HeldResult
 from clinic.interop.webhooks.models import Delivery, OutboxEvent, Webhook
 from tests.factories import UserFactory
@@ -38,6 +39,21 @@ def delivery(site, *, status="dead", url="https://lis.example/hook"):
     webhook = Webhook.objects.create(site=site, url=url, events=["report.signed"], created_by=UserFactory())
     event = OutboxEvent.objects.create(site=site, type="report.signed", body={"case": "1"})
     return Delivery.objects.create(webhook=webhook, event=event, status=status, due_at=timezone.now(), attempts=0)
+
+
+def stored_instance(item):
+    """``item`` as it would have come by DICOMweb."""
+    patient = item.case.patient
+    study = DicomStudy.objects.create(site=patient.site, case=item.case, uid="1.2.3")
+    header = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": patient.name}]}}
+    uids = {"series_uid": "1.2.3.1", "sop_uid": "1.2.3.1.1", "sop_class": "1.2.840.10008.5.1.4.1.1.77.1.2"}
+    return DicomInstance.objects.create(study=study, item=item, modality="SM", header=header, **uids)
+
+
+def instance_uids(item):
+    """The UIDs of study, series and instance."""
+    one = getattr(item, "dicom", None) or stored_instance(item)
+    return [one.study.uid, one.series_uid, one.sop_uid]
 
 
 def held(site, *, name="Nobody"):

@@ -11,7 +11,28 @@ TRANSACTION = {
     "type": "transaction",
     "entry": [{"resource": person("new-1"), "request": {"method": "POST", "url": "Patient"}}],
 }
+STUDY = ("1.2.3",)
+SERIES = (*STUDY, "1.2.3.1")
+INSTANCE = (*SERIES, "1.2.3.1.1")
 LINES = {
+    "dicomweb:studies": [
+        shows("item.read"),
+        plain("no multipart: tests/clinic/interop/test_dicomweb.py", method="post"),
+    ],
+    "dicomweb:all_series": acts("item.read", method="get"),
+    "dicomweb:all_instances": shows("item.read"),
+    "dicomweb:series_of_study": acts("item.read", *STUDY, method="get"),
+    "dicomweb:instances_of_study": shows("item.read", *STUDY),
+    "dicomweb:instances_of_series": shows("item.read", *SERIES),
+    "dicomweb:study": [
+        shows("item.download", *STUDY),
+        plain("no multipart: tests/clinic/interop/test_dicomweb.py", *STUDY, method="post"),
+    ],
+    "dicomweb:study_metadata": shows("item.read", *STUDY),
+    "dicomweb:series": shows("item.download", *SERIES),
+    "dicomweb:series_metadata": shows("item.read", *SERIES),
+    "dicomweb:instance": shows("item.download", *INSTANCE),
+    "dicomweb:instance_metadata": shows("item.read", *INSTANCE),
     "interop:webhooks": [
         acts("webhook.read", method="get", by="admin_user"),
         plain("a target inside of the network: refused; tests/clinic/interop/test_webhooks.py", method="post"),

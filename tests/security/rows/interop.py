@@ -1,6 +1,6 @@
 """The standards' own addresses. More of FHIR's resource types: tests/clinic/interop/test_fhir_permissions.py."""
 
-from tests.clinic.interop.conftest import delivery, held, observation, person
+from tests.clinic.interop.conftest import delivery, held, instance_uids, observation, person
 from tests.security.matrix import admins, answers, staff
 
 
@@ -10,9 +10,32 @@ def _transaction(w):
     return {"resourceType": "Bundle", "type": "transaction", "entry": entry}
 
 
+def uids(w, many):
+    """The UIDs of a stored instance, as many as the address has."""
+    return instance_uids(w.item)[:many]
+
+
 READ = staff(200)
 ONLY_ADMIN = answers(401, 404, 404, 404, 404, 200, 404, 404, 404)
+SEARCH = staff(200, others=403, elsewhere=200)
+REFUSED = answers(
+    401, 415, 415, 415, 415, 415, 415, 415, 415
+)  # no multipart; who may: tests/clinic/interop/test_dicomweb.py
 ROWS = {
+    "GET dicomweb:studies": SEARCH,
+    "POST dicomweb:studies": REFUSED,
+    "GET dicomweb:all_series": SEARCH,
+    "GET dicomweb:all_instances": SEARCH,
+    "GET dicomweb:series_of_study": SEARCH,
+    "GET dicomweb:instances_of_study": SEARCH,
+    "GET dicomweb:instances_of_series": SEARCH,
+    "GET dicomweb:study": READ,
+    "POST dicomweb:study": REFUSED,
+    "GET dicomweb:study_metadata": READ,
+    "GET dicomweb:series": READ,
+    "GET dicomweb:series_metadata": READ,
+    "GET dicomweb:instance": READ,
+    "GET dicomweb:instance_metadata": READ,
     "GET interop:webhooks": admins(200),
     "POST interop:webhooks": answers(401, 404, 404, 404, 404, 400, 404, 404, 404),  # 400: no public address
     "GET interop:webhook": ONLY_ADMIN,
@@ -34,6 +57,15 @@ ROWS = {
     "GET fhir:version": READ,
 }
 OBJECTS = {
+    "dicomweb:study": lambda w: uids(w, 1),
+    "dicomweb:study_metadata": lambda w: uids(w, 1),
+    "dicomweb:series_of_study": lambda w: uids(w, 1),
+    "dicomweb:instances_of_study": lambda w: uids(w, 1),
+    "dicomweb:series": lambda w: uids(w, 2),
+    "dicomweb:series_metadata": lambda w: uids(w, 2),
+    "dicomweb:instances_of_series": lambda w: uids(w, 2),
+    "dicomweb:instance": lambda w: uids(w, 3),
+    "dicomweb:instance_metadata": lambda w: uids(w, 3),
     "interop:webhook": lambda w: delivery(w.site).webhook,
     "interop:replay": lambda w: delivery(w.site),
     "interop:held_result": lambda w: held(w.site),

@@ -1,0 +1,58 @@
+"""ImagingStudy: what came by DICOMweb, with the addresses under which it is kept."""
+
+from django.db.models import Q
+
+from clinic.audit.models import Action
+from clinic.interop.dicomweb.services import SOP_CLASSES, studies_visible_to
+from clinic.interop.fhir.search import Source, by_date, by_reference
+from clinic.interop.fhir.structure import coding, instant, of_patient
+
+DCM = "http://dicom.nema.org/resources/ontology/DCM"
+URI = "urn:ietf:rfc:3986"
+OF_PATIENT = by_reference("Patient", "case__patient")
+
+
+def study_resource(study):
+    by_series = {}
+    for one in study.instances.all():
+        by_series.setdefault(one.series_uid, []).append(one)
+    modalities = sorted({one.modality for one in study.instances.all() if one.modality})
+    more = {"modality": [coding(DCM, code) for code in modalities]} if modalities else {}
+    return {
+        "resourceType": "ImagingStudy",
+        "id": str(study.pk),
+        "meta": {"lastUpdated": instant(study.received_at)},
+        "identifier": [{"system": "urn:dicom:uid", "value": f"urn:oid:{study.uid}"}],
+        "status": "available",
+        "subject": of_patient(study.case.patient),
+        "numberOfSeries": len(by_series),
+        "numberOfInstances": sum(map(len, by_series.values())),
+        "series": [_series(uid, instances) for uid, instances in by_series.items()],
+        **more,
+    }
+
+
+def _series(uid, instances):
+    return {
+        "uid": uid,
+        "modality": coding(DCM, instances[0].modality or "OT"),
+        "numberOfInstances": len(instances),
+        "instance": [
+            {"uid": one.sop_uid, "sopClass": coding(URI, f"urn:oid:{one.sop_class}", SOP_CLASSES[one.sop_class])}
+            for one in instances
+        ],
+    }
+
+
+STUDIES = Source(
+    rows=lambda user: studies_visible_to(user).prefetch_related("instances"),
+    resource=study_resource,
+    at="received_at",
+    recorded_as=Action.ITEM_READ,
+    filters={
+        "patient": OF_PATIENT,
+        "subject": OF_PATIENT,
+        "identifier": lambda text: Q(uid=text.rpartition("|")[2].removeprefix("urn:oid:")),
+        "_lastUpdated": by_date("received_at"),
+    },
+)
