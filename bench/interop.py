@@ -1,6 +1,6 @@
 """The standards under load and under nonsense, against a server that is started for it. python -m bench.interop
 
-CDS Hooks at 50 requests a second, beside a bare page of the same server at the same rate; 1,000 mutated HL7 messages and
+CDS Hooks at 50 requests a second, beside a bare page at the same rate; 1,000 mutated HL7 messages and
 1,000 mutated DICOM instances: how each was answered, the slowest answer, and whether the server still answers after it.
 """
 
@@ -23,17 +23,17 @@ os.environ |= {"DJANGO_SETTINGS_MODULE": "clinic.settings.development", "MARROW_
 os.environ["MARROW_CDS_CLIENTS"] = str(HOME / "cds.json")
 sys.path.insert(0, str(ROOT))
 
-from tests.clinic.interop.cds import VIEW, call, client_settings, token  # noqa: E402
+from tests.clinic.interop.cds import VIEW, call, client_settings, token
 
 (HOME / "cds.json").write_text(json.dumps(client_settings("lis")))
 
-import django  # noqa: E402
+import django
 
 django.setup()
 
-import httpx  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-from django.db import connection  # noqa: E402
+import httpx
+from django.core.management import call_command
+from django.db import connection
 
 RATE, SECONDS, SLOWEST = 50, 20, 10
 
