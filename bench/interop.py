@@ -35,6 +35,14 @@ import httpx
 from django.core.management import call_command
 from django.db import connection
 
+from clinic.accounts.services import create_site, create_user, grant_role, issue_token
+from clinic.interop.hl7.listener import END, START, Listener
+from tests.clinic.interop import test_dicomweb, test_hl7
+from tests.clinic.interop.dicom import dicom as made
+from tests.clinic.interop.dicom import multipart
+from tests.clinic.interop.messages import PANEL, fields, oru
+from tests.factories import PASSWORD, PatientFactory, assessed_case
+
 RATE, SECONDS, SLOWEST = 50, 20, 10
 
 
@@ -82,9 +90,6 @@ async def cds(url, patients, seconds):
 
 
 def hl7(site, user, count):
-    from clinic.interop.hl7.listener import END, START, Listener
-    from tests.clinic.interop.messages import PANEL, fields, oru
-    from tests.clinic.interop.test_hl7 import mutated
 
     async def main():
         rng, codes, slowest, closed = random.Random(2026), collections.Counter(), 0.0, 0
@@ -92,7 +97,7 @@ def hl7(site, user, count):
             for n in range(count):
                 began = time.perf_counter()
                 reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-                writer.write(START + mutated(oru(*PANEL, control=f"M{n}"), rng) + END)
+                writer.write(START + test_hl7.mutated(oru(*PANEL, control=f"M{n}"), rng) + END)
                 try:
                     said = await asyncio.wait_for(reader.readuntil(END), 30)
                     codes[fields(said.strip(START + END))["MSA"][1]] += 1
@@ -111,14 +116,11 @@ def hl7(site, user, count):
 
 
 def dicom(url, bearer, count):
-    from tests.clinic.interop.dicom import dicom as made
-    from tests.clinic.interop.dicom import multipart
-    from tests.clinic.interop.test_dicomweb import mutated
 
     rng, codes, slowest = random.Random(2026), collections.Counter(), 0.0
     with httpx.Client(base_url=url, timeout=60, headers={"Authorization": f"Token {bearer}"}) as client:
         for n in range(count):
-            body, kind = multipart(mutated(made(n + 1, side=16), rng))
+            body, kind = multipart(test_dicomweb.mutated(made(n + 1, side=16), rng))
             began = time.perf_counter()
             codes[client.post("/dicomweb/studies", content=body, headers={"Content-Type": kind}).status_code] += 1
             slowest = max(slowest, time.perf_counter() - began)
@@ -127,8 +129,6 @@ def dicom(url, bearer, count):
 
 
 def world(patients):
-    from clinic.accounts.services import create_site, create_user, grant_role, issue_token
-    from tests.factories import PASSWORD, PatientFactory, assessed_case
 
     call_command("migrate", verbosity=0)
     site = create_site(code="home", name="Home")
