@@ -128,8 +128,8 @@ def complete(analysis, assessment):
         body=assessment,
         digest=digest(assessment),
     )
-    raised = alerts.settle(analysis, assessment)
-    announce(case=analysis.case, kind=Kind.URGENT if raised else Kind.READY, asked_by=analysis.requested_by)
+    alerts.settle(analysis, assessment)
+    announce(case=analysis.case, kind=Kind.URGENT if row.urgent else Kind.READY, asked_by=analysis.requested_by)
     publish("analysis.completed", case=analysis.case, analysis=analysis.pk)
     _log(
         Action.ANALYSIS_COMPLETE,

@@ -76,6 +76,18 @@ def test_one_notice_for_each_person_and_case_is_a_constraint(case, clinician):
         NoticeFactory(case=case, recipient=clinician)
 
 
+def test_an_alert_raised_early_is_still_what_is_told_at_the_end(case, technician, clinician, site):
+    body = fused_case(site, [finding("labs", "APL")]).body
+    queued = AnalysisFactory(
+        case=case, status=AnalysisStatus.QUEUED, finished_at=None, requested_by=technician, bundles={}
+    )
+    claimed = runs.claim(queued.pk)
+    runs.raise_alerts(claimed, body["urgent"], modality="labs")
+    Notice.objects.update(read_at="2026-01-01T00:00Z")
+    runs.complete(claimed, body)
+    assert told() == [("doctor", "urgent", False), ("tech", "urgent", False)]
+
+
 def test_whoever_wants_little_hears_of_the_urgent_all_the_same(end, site, clinician):
     set_preference(scope="mine", by_mail=False, by=clinician)
     end()
