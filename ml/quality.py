@@ -67,14 +67,14 @@ def measure(image: Rgb) -> dict[str, float]:
     }
 
 
-def measure_field(image: Rgb, found: Found) -> dict[str, float]:
-    """``measure`` and, from the cells found in a field: how many ``white_cells``, and the magnification as
+def measure_cells(image: Rgb, found: Found) -> dict[str, float]:
+    """From the cells found in a field: how many ``white_cells``, and the magnification as
     ``red_cell_width`` (red-cell diameter in thousandths of the field's width) and ``red_cells_across`` (its inverse).
     """
     wide = found.red_diameter / image.shape[1] if found.red_diameter and found.measured else None
     across = {"red_cell_width": 1000 * wide, "red_cells_across": 1 / wide} if wide else {}
     unknown = {"red_cell_width": UNKNOWN, "red_cells_across": UNKNOWN}
-    return measure(image) | {"white_cells": float(len(found.cells))} | unknown | across
+    return {"white_cells": float(len(found.cells))} | unknown | across
 
 
 def judge(measures: Mapping[str, float], thresholds: Mapping[str, Mapping[str, float]]) -> tuple[QualityFlag, ...]:

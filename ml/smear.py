@@ -21,7 +21,7 @@ from ml.stain import normaliser
 from ml.white_cells import find_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ml.bundle import Bundle
     from ml.white_cells import Found
@@ -209,17 +209,24 @@ NO_NUCLEUS = QualityFlag(
 )
 
 
-def measured(image: Rgb, view: str) -> tuple[dict[str, float], Found | None]:
-    """Quality measures of an image, and the white cells that were found for them where it is a field."""
-    if view != "field":
-        return quality.measure(image), None
+def measured(
+    image: Rgb, view: str, thresholds: Mapping[str, Mapping[str, float]] | None = None
+) -> tuple[dict[str, float], Found | None]:
+    """Quality measures of an image, and the white cells that were found for them where it is a field.
+
+    With ``thresholds`` no cells are looked for in a field that is too dark, blurred or unstained to be used.
+    """
+    measures = quality.measure(image)
+    if view != "field" or any(flag.blocking for flag in quality.judge(measures, thresholds or {})):
+        return measures, None
     found = find_cells(image)
-    return quality.measure_field(image, found), found
+    return measures | quality.measure_cells(image, found), found
 
 
 def _reading(name: str, image: Rgb, seen: Seen, model: SmearModel, *, has_nucleus: bool) -> Reading:
-    measures, found = measured(image, model.bundle.manifest["preprocessing"]["view"])
-    flags = quality.judge(measures, model.thresholds["quality"])
+    limits_of_quality = model.thresholds["quality"]
+    measures, found = measured(image, model.bundle.manifest["preprocessing"]["view"], limits_of_quality)
+    flags = quality.judge(measures, limits_of_quality)
     if not has_nucleus and not any(flag.blocking for flag in flags):
         flags = (*flags, NO_NUCLEUS)
     reasons = [flag.message for flag in flags if flag.blocking]

@@ -32,7 +32,8 @@ def predict(
 
     The case's probabilities are the mean of its images', weighted by their in-scope scores (see weights_of). With a
     ``companion``, the cell bundle, the explanation also holds the fields' white cells (see field_cells.read_cells), and
-    the finding counts less where whole fields and their cells disagree (see agreement).
+    the finding counts less where whole fields and their cells disagree (see agreement). Cells of a field that is
+    too dark, blurred or unstained to be used are not counted.
     """
     if not images:
         raise no_images("smear field")
@@ -40,8 +41,9 @@ def predict(
     finding = finding_of(readings, bundle)
     if companion is None:
         return finding
-    found = [reading.found for reading in readings]
-    cells = field_cells.read_cells(images, companion, found, progress=progress)
+    usable = [(image, reading.found) for image, reading in zip(images, readings, strict=True) if reading.found]
+    shown, found = [image for image, _ in usable], [cells for _, cells in usable]
+    cells = field_cells.read_cells(shown, companion, found, progress=progress)
     share, reasons = agreement(readings, cells["fields"])
     return replace(
         finding,

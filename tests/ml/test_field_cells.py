@@ -60,6 +60,15 @@ def test_a_finding_of_fields_brings_its_cells_along(cells):
     assert beside.in_scope <= alone.in_scope
 
 
+def test_the_cells_of_a_field_that_is_not_used_are_not_counted(cells, monkeypatch):
+    black = np.zeros_like(IMAGES[0][1])
+    monkeypatch.setattr(
+        "ml.smear.find_cells", lambda image: find_cells(image) if image.any() else pytest.fail("sought")
+    )
+    said = smear_field.predict([*IMAGES, ("black", black)], FIELD, companion=CELL)
+    assert said.explanation["white_cells"] == cells
+
+
 @pytest.mark.parametrize(
     ("labels", "called", "share"),
     [
