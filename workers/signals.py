@@ -78,8 +78,10 @@ def stop_sweeper(**_: Any) -> None:
 
 
 def _sweep_for_ever() -> None:
+    from clinic.api.idempotency import forget_old_answers  # noqa: PLC0415
     from clinic.audit.context import acting  # noqa: PLC0415
     from clinic.cases.runs import sweep  # noqa: PLC0415
+    from clinic.imports.services import sweep as sweep_imports  # noqa: PLC0415
     from clinic.monitoring.drift import measure_this_week  # noqa: PLC0415
     from clinic.notices.services import send_due  # noqa: PLC0415
     from clinic.uploads.services import sweep as sweep_uploads  # noqa: PLC0415
@@ -90,6 +92,8 @@ def _sweep_for_ever() -> None:
             with acting("sweep"):
                 sweep()
                 sweep_uploads()
+                sweep_imports()
+                forget_old_answers()
                 if time.monotonic() - anchored >= ANCHOR_EVERY:
                     _watch_the_log()
                     anchored = time.monotonic()

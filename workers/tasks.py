@@ -18,13 +18,14 @@ from ml.bundle import BundleError
 from ml.findings import InputRejected
 from workers import archives
 from workers.analysis import analyse
+from workers.importing import run_import
 from workers.modalities import MODALITIES
 from workers.recalibration import recalibrate_site
 from workers.recognising import recognise_upload
 from workers.sandbox import ReaderFailed, read_in_child
 from workers.shadow import run_shadows
 
-__all__ = ["recognise_upload", "run_analysis", "validate_item"]
+__all__ = ["recognise_upload", "run_analysis", "run_import", "validate_item"]
 
 logger = logging.getLogger(__name__)
 

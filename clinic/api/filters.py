@@ -6,6 +6,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 
 from clinic.cases.models import Analysis, AnalysisStatus, Assessment, Case, ItemKind, ItemStatus, SignOff, StudyItem
 from clinic.errors import InvalidInput
+from clinic.imports.models import ImportRow, RowStatus
 from clinic.patients.models import Patient, Sex
 from clinic.patients.services import search_patients
 
@@ -104,4 +105,12 @@ class AnalysisFilter(filters.FilterSet):
 
     class Meta:
         model = Analysis
+        fields = []
+
+
+class ImportRowFilter(filters.FilterSet):
+    status = filters.ChoiceFilter(choices=RowStatus.choices)
+
+    class Meta:
+        model = ImportRow
         fields = []

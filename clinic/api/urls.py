@@ -2,12 +2,28 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from clinic.api.views import accounts, analyses, cases, docs, items, monitoring, oversight, reports, tokens
+from clinic.api.views import (
+    accounts,
+    analyses,
+    cases,
+    docs,
+    imports,
+    items,
+    monitoring,
+    oversight,
+    reports,
+    tokens,
+    uploads,
+)
 
 app_name = "api"
 urlpatterns = [
     path("auth/token", accounts.Token.as_view(), name="token"),
     path("me", accounts.Me.as_view(), name="me"),
+    path("imports", imports.Imports.as_view(), name="imports"),
+    path("imports/<uuid:pk>", imports.OneImport.as_view(), name="import"),
+    path("imports/<uuid:pk>/rows", imports.ImportRows.as_view(), name="import_rows"),
+    path("imports/<uuid:pk>/report", imports.ImportReport.as_view(), name="import_report"),
     path("tokens", tokens.Tokens.as_view(), name="tokens"),
     path("tokens/<uuid:pk>", tokens.OneToken.as_view(), name="one_token"),
     path("sites", accounts.Sites.as_view(), name="sites"),
@@ -17,6 +33,9 @@ urlpatterns = [
     path("cases", cases.Cases.as_view(), name="cases"),
     path("cases/<uuid:pk>", cases.OneCase.as_view(), name="case"),
     path("cases/<uuid:pk>/items", items.Items.as_view(), name="items"),
+    path("cases/<uuid:pk>/uploads", uploads.Uploads.as_view(), name="uploads"),
+    path("uploads/<uuid:pk>", uploads.OneUpload.as_view(), name="upload"),
+    path("uploads/<uuid:pk>/retry", uploads.RetryUpload.as_view(), name="retry_upload"),
     path("items/<uuid:pk>", items.OneItem.as_view(), name="item"),
     path("items/<uuid:pk>/content", items.ItemContent.as_view(), name="item_content"),
     path("cases/<uuid:pk>/analyses", analyses.Analyses.as_view(), name="analyses"),

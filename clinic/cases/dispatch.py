@@ -10,6 +10,7 @@ from clinic.celery import app
 
 VALIDATE_ITEM = "workers.validate_item"
 RUN_ANALYSIS = "workers.run_analysis"
+RUN_IMPORT = "workers.run_import"
 RECOGNISE_UPLOAD = "workers.recognise_upload"
 RUN_SHADOWS = "workers.run_shadows"
 RECALIBRATE_SITE = "workers.recalibrate_site"

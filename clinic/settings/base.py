@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "clinic.monitoring",
     "clinic.api",
     "clinic.tokens",
+    "clinic.imports",
     "clinic.portal",
     "workers",
 ]
@@ -157,6 +158,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "ItemKindEnum": "clinic.cases.models.ItemKind",
         "TokenKindEnum": "clinic.tokens.models.TokenKind",
+        "NewTokenKindEnum": ["personal", "service"],
+        "ImportKindEnum": "clinic.imports.models.ImportKind",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -83,7 +83,7 @@ def run(section, folder, env):
 
 
 def _session(language, codes, folder, env):
-    said = {"cwd": folder, "env": _environment(env), "capture_output": True, "text": True, "timeout": 120}
+    said = {"cwd": folder, "env": _environment(env), "capture_output": True, "text": True, "timeout": 280}
     if language == "python":
         return subprocess.run([sys.executable, "-c", PYTHON], input=json.dumps(codes), check=False, **said)
     script = "".join(f"{code}\nprintf '\\036\\n'\n" for code in codes)

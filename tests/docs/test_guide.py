@@ -7,6 +7,7 @@ import pytest
 from tests.docs import guide
 
 
+@pytest.mark.timeout(900)
 def test_the_examples(guide_server, tmp_path, subtests):
     """All sections against one server, in their order; each is reported by its title."""
     if missing := [word for word in ("bash", "curl") if not shutil.which(word)]:

@@ -14,6 +14,7 @@ from django.urls import URLPattern, get_resolver, reverse
 from clinic.audit.models import Action, AuditEvent
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
+from clinic.imports.services import request_import
 from clinic.tokens.services import create_service_token, issue_for_login
 from clinic.uploads import services as uploads
 from tests.factories import (
@@ -136,6 +137,11 @@ class World:
     def service_token(self):
         boss = member(self.site, "admin")
         return create_service_token(name="LIS", scopes=["case.view"], site=self.site, days=7, by=boss)[0]
+
+    @cached_property
+    def bulk_import(self):
+        table = b"mrn,name\n77,Some Person\n"
+        return request_import(site=self.site, kind="cases", data=table, filename="cases.csv", by=self.clinician)
 
     @cached_property
     def draft(self):

@@ -7,6 +7,7 @@ from pypdf import PdfReader
 
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
+from clinic.imports.services import request_import
 from clinic.monitoring.models import SiteCalibration
 from clinic.portal.models import SavedView
 from clinic.tokens.services import create_service_token
@@ -79,6 +80,9 @@ def made(site, clinician):
         "delivery": (letter := delivery(site)),
         "webhook": letter.webhook,
         "held": held(site, name="Quillfeather Test"),
+        "bulk_import": request_import(
+            site=site, kind="cases", data=b"mrn,name\nq-7,Quillfeather\n", filename="q.csv", by=clinician
+        ),
         "service_token": create_service_token(
             name="LIS", scopes=["case.view"], site=site, days=7, by=member(site, "admin")
         )[0],

@@ -1,0 +1,32 @@
+"""The alternative that ``bench.rest`` names: REST framework alone, listing 20 cases without login or log."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clinic.settings.development")
+
+from django.urls import path
+from rest_framework.generics import ListAPIView
+from rest_framework.pagination import CursorPagination
+
+import clinic.urls
+from clinic.api.serializers import CaseOut
+from clinic.cases.models import Case
+from clinic.wsgi import application  # noqa: F401 (what gunicorn serves)
+
+
+class Pages(CursorPagination):
+    page_size = 20
+    ordering = "-created_at"
+
+
+class Bare(ListAPIView):
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    filter_backends = ()
+    pagination_class = Pages
+    serializer_class = CaseOut
+    queryset = Case.objects.all()
+
+
+clinic.urls.urlpatterns.append(path("bare", Bare.as_view()))
