@@ -26,8 +26,10 @@ EVENTS = 100
 
 def tabs_of(case, current, items=None):
     """The tabs with their counts; ``items`` of the case, where a page has them already."""
-    items = case.items.only("kind", "status") if items is None else items
-    kinds = [item.kind for item in items if item.status != ItemStatus.REJECTED]
+    if items is None:
+        kinds = list(case.items.exclude(status=ItemStatus.REJECTED).values_list("kind", flat=True))
+    else:
+        kinds = [item.kind for item in items if item.status != ItemStatus.REJECTED]
     counts = {
         "case_images": kinds.count(ItemKind.SMEAR_FIELD) + kinds.count(ItemKind.SMEAR_CELL),
         "case_expression": kinds.count(ItemKind.EXPRESSION),
