@@ -18,6 +18,7 @@ from ml.blast_figures import BlastFigures
 from ml.calibration import apply_temperature, fit_temperature
 from ml.cell_view import REACH, REFERENCE, SIDE_OF_VIEWS, SPAN, central_cell, restained, shown
 from ml.diagnosis_tree import load_tree
+from ml.differential import BLAST, BLAST_EQUIVALENTS
 from ml.finetune import Examples, Recipe, balanced
 from ml.heads import fit_linear, fit_projection, fit_scope
 from ml.networks import embed, load_trunk
@@ -164,14 +165,14 @@ def together(
     """
     allowed = np.eye(len(names), dtype=bool)[y]
     of_weak = np.zeros((len(weak.field), len(names)), dtype=bool)
-    of_weak[weak.leukaemic, names.index(smear_cell.BLAST)] = True
-    of_weak[~weak.leukaemic] = [name not in smear_cell.BLAST_EQUIVALENTS for name in names]
+    of_weak[weak.leukaemic, names.index(BLAST)] = True
+    of_weak[~weak.leukaemic] = [name not in BLAST_EQUIVALENTS for name in names]
     draw = [balanced(y) / balanced(y).sum() * (1 - WEAK_SHARE), weak.draw * WEAK_SHARE]
     doubt = np.repeat([DOUBT, WEAK_DOUBT], [len(y), len(weak.field)])
     blast = np.isin(names, smear_cell.BLAST_OR_PROMYELOCYTE)
     coarse = np.concatenate([np.where(blast[y][:, None], blast, ~blast), of_weak])
     case = np.array([[kind == label for label in CASE_LABELS] for kind in diagnosis])
-    case &= np.isin(names, smear_cell.BLAST_EQUIVALENTS)[y][:, None]
+    case &= np.isin(names, BLAST_EQUIVALENTS)[y][:, None]
     return Examples(
         np.concatenate([views, weak.views]),
         np.concatenate([allowed, of_weak]),
@@ -257,7 +258,7 @@ def out_of_fold_cases(features: Features, cases: Cases, weights: CellWeights | N
 
 
 def likeness(p: Floats, names: Sequence[str]) -> Floats:
-    return np.asarray(p[:, [names.index(name) for name in smear_cell.BLAST_EQUIVALENTS]].sum(axis=1))
+    return np.asarray(p[:, [names.index(name) for name in BLAST_EQUIVALENTS]].sum(axis=1))
 
 
 def metrics(
