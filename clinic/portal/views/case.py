@@ -100,7 +100,7 @@ def _show(request, case, upload_form, status=200):
         "modality_names": MODALITY_NAMES,
         **_report_step(assessment, reports),
         **_upload_panel(case, upload_form),
-        **_live(run, sum(item.status == ItemStatus.RECEIVED for item in items)),
+        **_live(case, run, sum(item.status == ItemStatus.RECEIVED for item in items)),
     }
     return render(request, "portal/case.html", page, status=status)
 
@@ -122,7 +122,7 @@ def _report_step(assessment, reports):
     return {"may_draft": bool(assessment) and not covered and not signed, "newer_than_report": signed and not covered}
 
 
-def _live(run, checking):
+def _live(case, run, checking):
     """How far the work is. It names no patient and no file: what a poll may show without being a reading."""
     analysing = bool(run and run.status in LIVE)
     urgent = "urgent" if analysing and standing(case).exists() else ""
@@ -163,7 +163,7 @@ def pulse(request, pk):
     its parts, which is a reading and recorded as one.
     """
     case = find(cases_visible_to, pk, by=request.user)
-    live = _live(case.analyses.first(), case.items.filter(status=ItemStatus.RECEIVED).count())
+    live = _live(case, case.analyses.first(), case.items.filter(status=ItemStatus.RECEIVED).count())
     if live["mark"] != request.GET.get("mark"):
         return HttpResponse(status=204, headers={"HX-Trigger": "case-changed"})
     return render(request, "portal/parts/live.html", {"case": case, **live, "told": request.GET.get("told", "")})
