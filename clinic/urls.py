@@ -20,6 +20,7 @@ def healthz(_request):
 urlpatterns = [
     path("healthz", healthz),
     path("api/v1/", include("clinic.api.urls")),
+    path("", include("clinic.accounts.urls")),
     path("", include("clinic.uploads.urls")),
     path("", include("clinic.interop.urls")),
     path("notices/", include("clinic.notices.urls")),

@@ -36,6 +36,13 @@ def may(user, act, site=None):
     return (sites.filter(pk=site.pk) if site else sites).exists()
 
 
+def may_manage(user, person):
+    """Whether ``user`` administers a site where ``person`` has a role, or ``person`` has none anywhere yet."""
+    sites = sites_where(user, "user.manage")
+    theirs = Membership.objects.filter(user=person)
+    return theirs.filter(site__in=sites).exists() or (sites.exists() and not theirs.exists())
+
+
 def require(user, act, site=None, obj=None):
     """Raise Denied, and write the refusal down, unless ``user`` may do ``act`` (at ``site``)."""
     if not may(user, act, site):

@@ -38,6 +38,25 @@ class User(AbstractUser):
         return self.get_full_name() or self.username
 
 
+class LoginTries(models.Model):
+    """When a password was tried for an account from a place (an address, or a browser that knows the account).
+
+    An empty place counts an account's strangers together, an empty account all that one address tries. Names are kept
+    as digests: people type passwords into the wrong field.
+    """
+
+    account = models.CharField(max_length=64, blank=True)
+    place = models.CharField(max_length=80, blank=True)
+    at = models.JSONField(default=list, help_text="Seconds since 1970, oldest first")
+    changed_at = models.DateTimeField(auto_now=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "place"], name="one_count_per_account_and_place"),
+            models.CheckConstraint(condition=~models.Q(account="", place=""), name="tries_of_somebody_or_somewhere"),
+        ]
+
+
 class Membership(models.Model):
     """The one table of who may do what where: a user's role at a site."""
 

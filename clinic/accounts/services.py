@@ -1,13 +1,14 @@
 """People, sites and roles. ``by`` is the one who acts; None is the operator at the machine itself."""
 
-from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from clinic.accounts.access import require
+from clinic.accounts.login import check_code, check_password, has_second_factor, record_failed_login
 from clinic.accounts.models import Membership, Role, Site, User
-from clinic.audit.models import Action, Outcome
+from clinic.accounts.sessions import end_all
+from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.errors import Conflict, Denied, InvalidInput, LoginFailed
 from clinic.tokens.services import issue_for_login
@@ -31,11 +32,7 @@ def create_user(*, username, password, first_name="", last_name="", by=None):
     if by:
         require(by, "user.manage")
     user = User(username=username, first_name=first_name, last_name=last_name)
-    try:
-        validate_password(password, user)
-    except ValidationError as error:
-        raise InvalidInput("weak_password", " ".join(error.messages), "Choose another.", place="password") from error
-    user.set_password(password)
+    _set_password(user, password)
     try:
         with transaction.atomic():
             user.save()
@@ -43,6 +40,27 @@ def create_user(*, username, password, first_name="", last_name="", by=None):
         raise Conflict("user_exists", "There is already a user of that name.", place="username") from error
     record(Action.USER_CREATE, by=by, obj=user, after={"username": username})
     return user
+
+
+def change_own_password(*, request, old, new, by):
+    """Another password, which the old one must vouch for; every other session and token of the account ends."""
+    try:
+        check_password(request=request, username=by.username, password=old)
+    except LoginFailed as error:
+        raise Denied("wrong_password", "The present password is not right.", place="old") from error
+    with transaction.atomic():
+        _set_password(by, new, place="new")
+        by.save(update_fields=["password"])
+        record(Action.PASSWORD_CHANGE, by=by, obj=by)
+        end_all(user=by, by=by, keep=request.session.session_key)
+
+
+def _set_password(user, password, place="password"):
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise InvalidInput("weak_password", " ".join(error.messages), "Choose another.", place=place) from error
+    user.set_password(password)
 
 
 @transaction.atomic
@@ -62,17 +80,14 @@ def grant_role(*, user, site, role, by=None):
     record(Action.ROLE_CHANGE, by=by, obj=user, site=site, detail=said, before={"role": before}, after={"role": role})
 
 
-def issue_token(*, request, username, password):
-    """Log in with name and password. Returns (token to send from now on, user); the database keeps only its hash."""
-    user = authenticate(request, username=username, password=password)
-    if user is None:
-        record_failed_login(username=username)
-        raise LoginFailed("login_failed", "Name or password is wrong.", "Try again, or ask your administrator.")
+def issue_token(*, request, username, password, code=""):
+    """Log in with name and password, and a code where the account asks for one. Returns (token, user).
+
+    The token is what to send from now on; the database keeps only its hash.
+    """
+    user = check_password(request=request, username=username, password=password)
+    if has_second_factor(user) and not (code and check_code(request=request, user=user, code=code)):
+        record_failed_login(username=username, factor="code")
+        problem = "This account needs a code of its authenticator as well."
+        raise LoginFailed("code_needed", problem, "Send it as code.", place="code")
     return issue_for_login(user=user)[1], user
-
-
-@transaction.atomic
-def record_failed_login(*, username):
-    """One who is known is named as the object, never as the actor: nobody was logged in."""
-    known = User.objects.filter(username=username).first()
-    record(Action.LOGIN_FAILED, obj=known, outcome=Outcome.FAILURE, detail={"username": username[:150]})

@@ -47,6 +47,9 @@ class ProblemOut(serializers.Serializer):
 class TokenIn(serializers.Serializer):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=1000, trim_whitespace=False)
+    code = serializers.CharField(
+        max_length=20, required=False, help_text="Of the authenticator, where the account has one."
+    )
 
 
 class TokenOut(serializers.Serializer):

@@ -7,6 +7,9 @@ class Action(models.TextChoices):
     LOGIN = "login"
     LOGIN_FAILED = "login.failed"
     LOGOUT = "logout"
+    SESSION_END = "session.end"
+    PASSWORD_CHANGE = "password.change"  # noqa: S105 (the name of an act)
+    FACTOR_CHANGE = "factor.change"
     TOKEN_CREATE = "token.create"  # noqa: S105 (the name of an act)
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 (the name of an act)
     PATIENT_CREATE = "patient.create"

@@ -1,7 +1,6 @@
 """What a person types. The rules of the work are the services'; here stands only what a form must have to be read."""
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm
 
 from clinic.accounts.access import sites_where
 from clinic.audit.models import Action, Outcome
@@ -20,11 +19,29 @@ UPLOAD_KINDS = {
 }
 
 
-class SignInForm(AuthenticationForm):
-    error_messages = {
-        "invalid_login": "User name and password do not match. Both distinguish capital letters.",
-        "inactive": "This account is closed. Ask your administrator.",
-    }
+class SignInForm(forms.Form):
+    username = forms.CharField(
+        max_length=150, widget=forms.TextInput(attrs={"autocomplete": "username", "autofocus": True})
+    )
+    password = forms.CharField(
+        max_length=1000, strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+
+
+class PasswordForm(forms.Form):
+    old = forms.CharField(
+        label="Present password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+    new = forms.CharField(
+        label="New password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 12 characters, not one of the usual ones. A passphrase is good.",
+    )
 
 
 class WorklistForm(forms.Form):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import environ
 
+from clinic.settings.accounts import *  # noqa: F403 (settings are built by layering)
+
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -17,6 +19,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -40,6 +43,12 @@ INSTALLED_APPS = [
     "clinic.tokens",
     "clinic.imports",
     "clinic.portal",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "workers",
 ]
 
@@ -54,7 +63,9 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "clinic.audit.context.request_context",
+    "clinic.accounts.sessions.session_limits",
     "clinic.api.idempotency.idempotency",
 ]
 
@@ -107,21 +118,6 @@ AUDIT_ANCHORS = Path(env("MARROW_AUDIT_ANCHORS", default=str(HOME / "anchors")))
 AUDIT_ANCHOR_TARGETS = env.list("MARROW_AUDIT_ANCHOR_TARGETS", default=[])  # folders, or addresses that take a PUT
 AUDIT_TRUSTED_KEYS = env.list("MARROW_AUDIT_TRUSTED_KEYS", default=[])  # ids; empty: every key beside the anchors
 
-# Accounts
-AUTH_USER_MODEL = "accounts.User"
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-LOGIN_URL = "portal:login"
-LOGIN_REDIRECT_URL = "portal:home"
-LOGOUT_REDIRECT_URL = "portal:login"
-SESSION_COOKIE_AGE = 8 * 3600
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
-CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 

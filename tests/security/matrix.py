@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from allauth.usersessions.models import UserSession
 from django.urls import URLPattern, get_resolver, reverse
 
 from clinic.audit.models import Action, AuditEvent
@@ -142,6 +143,12 @@ class World:
     def bulk_import(self):
         table = b"mrn,name\n77,Some Person\n"
         return request_import(site=self.site, kind="cases", data=table, filename="cases.csv", by=self.clinician)
+
+    @cached_property
+    def foreign_session(self):
+        """One of somebody who is none of the users of the table."""
+        somebody = member(self.site, "clinician")
+        return UserSession.objects.create(user=somebody, ip="192.0.2.1", session_key="x" * 32, user_agent="")
 
     @cached_property
     def draft(self):

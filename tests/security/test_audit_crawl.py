@@ -25,7 +25,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 OTHERS = ("clinician", "auditor", "admin_user")
 HOW_TO = "Add a line to a file in tests/security/audited/ (its docstring in lines.py shows how)."
 UNNAMED = {"clinic.urls.healthz": "healthz"}
-UNTOUCHED = {"Session", "AccessToken"}  # who asks, not what is asked
+UNTOUCHED = {"Session", "AccessToken", "UserSession", "LoginTries"}  # who asks, and how often, not what is asked
 OURSELVES = {"site", *OTHERS}
 
 

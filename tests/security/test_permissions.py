@@ -67,7 +67,7 @@ def test_the_table(api, world, row):
         response, content, denied = try_as(api, row, people[name], how, url, body)
         got[how, name] = response.status_code
         someone = people[name] if how == "session" or row.tokens else None
-        check_refusal(response, content, denied, someone)
+        check_refusal(row, response, content, denied, someone)
     assert got == wanted(row)
 
 
@@ -78,10 +78,14 @@ def wanted(row):
     return sessions | {("token", name): row.answers["nobody"] for name in ("clinician", "admin")}
 
 
-def check_refusal(response, content, denied, user):
-    """A refusal is written down once, under the name of who was refused, and tells nothing."""
+def check_refusal(row, response, content, denied, user):
+    """A refusal is written down once, under the name of who was refused, and tells nothing.
+
+    A 404 to who named nothing says that one's own is not there: nothing was refused.
+    """
     status = response.status_code
-    assert len(denied) == (1 if user and status in {403, 404} else 0), status
+    refused = status == 403 or (status == 404 and (row.objects or row.body))
+    assert len(denied) == (1 if user and refused else 0), status
     assert all(event.actor_id == str(user.pk) and event.outcome == Outcome.DENIED for event in denied)
     if status >= 400 and "application/json" not in response.headers["Content-Type"]:
         problem = response.headers["Content-Type"] == "application/problem+json"

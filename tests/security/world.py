@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+from allauth.usersessions.models import UserSession
 from pypdf import PdfReader
 
 from clinic.cases.models import AnalysisStatus
@@ -59,6 +60,7 @@ def made(site, clinician):
             site=site, version=1, status="active", body={"fusion": {"sha256": ""}}, sha256="0" * 64
         ),
         "clinician": clinician,
+        "own_session": UserSession.objects.create(user=clinician, ip="192.0.2.1", session_key="y" * 32, user_agent=""),
         "patient": patient,
         "case": case,
         "item": item,

@@ -9,30 +9,8 @@ from clinic.accounts.models import Site
 from clinic.accounts.services import issue_token
 from clinic.api.base import checked
 from clinic.api.serializers import MeOut, SiteOut, TokenIn, TokenOut
-from clinic.api.throttles import CountedThrottle
-from clinic.audit.context import address_of
-from clinic.canonical import digest
 from clinic.tokens.authentication import TokenAuthentication
 from clinic.tokens.services import revoke
-
-
-class LoginsOfAddress(CountedThrottle):
-    scope = "login_of_address"
-    rate = "30/min"
-
-    def get_cache_key(self, request, view):  # noqa: ARG002 (REST framework's signature)
-        return f"throttle:{self.scope}:{address_of(request)}"
-
-
-class LoginsOfName(CountedThrottle):
-    """Slows down guessing one person's password from many addresses."""
-
-    scope = "login_of_name"
-    rate = "10/min"
-
-    def get_cache_key(self, request, view):  # noqa: ARG002 (REST framework's signature)
-        name = request.data.get("username") if isinstance(request.data, dict) else None
-        return f"throttle:{self.scope}:{digest(str(name).casefold()[:150])}"
 
 
 class Token(APIView):
@@ -42,9 +20,6 @@ class Token(APIView):
     def get_authenticators(self):
         """Nobody is anybody before the login; a token is given back only with itself."""
         return [] if self.request and self.request.method == "POST" else [TokenAuthentication()]
-
-    def get_throttles(self):
-        return [LoginsOfAddress(), LoginsOfName()] if self.request.method == "POST" else []
 
     @extend_schema(operation_id="log_in", request=TokenIn, responses={201: TokenOut}, auth=[])
     def post(self, request):

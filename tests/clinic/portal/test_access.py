@@ -6,9 +6,8 @@ import re
 import pytest
 from django.urls import reverse
 
-from clinic.audit.models import Action, AuditEvent
+from clinic.audit.models import Action
 from clinic.portal.middleware import POLICY
-from tests.factories import PASSWORD
 from tests.portal_cases import address, events
 
 pytestmark = pytest.mark.django_db
@@ -75,27 +74,6 @@ def test_a_frame_that_is_not_there_is_not_found(client, clinician, case):
     client.force_login(clinician)
     item = case.items.get(kind="smear_field")
     assert client.get(reverse("portal:item_frame", args=[item.pk, 7])).status_code == 404
-
-
-# Signing in
-
-
-def test_login_and_logout_are_recorded(client, clinician):
-    response = client.post(reverse("portal:login"), {"username": "doctor", "password": PASSWORD})
-    assert response.url == reverse("portal:home")
-    client.post(reverse("portal:logout"))
-    acts = AuditEvent.objects.order_by("seq").values_list("action", "actor_id")
-    assert list(acts) == [("login", str(clinician.pk)), ("logout", str(clinician.pk))]
-
-
-def test_ten_failures_make_even_the_right_password_wait(client, clinician):
-    for _ in range(10):
-        response = client.post(reverse("portal:login"), {"username": "doctor", "password": "wrong"})
-        assert "do not match" in response.content.decode()
-    response = client.post(reverse("portal:login"), {"username": "doctor", "password": PASSWORD})
-    assert "Too many failed attempts" in response.content.decode()
-    assert "_auth_user_id" not in client.session
-    assert events(Action.LOGIN_FAILED).count() == 10
 
 
 @pytest.mark.parametrize(("who", "first"), [("clinician", "worklist"), ("auditor", "audit"), ("admin_user", "audit")])
