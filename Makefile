@@ -5,7 +5,7 @@ MANAGE := $(BIN)/python manage.py
 LOCK := requirements.lock
 UV := uv==0.13.9
 
-.PHONY: run install test check bench lock clean
+.PHONY: run install test check bench lock sbom audit clean
 
 run: install
 	exec $(MANAGE) up
@@ -37,6 +37,13 @@ bench: install
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group dev pyproject.toml --output-file $(LOCK)
+
+# What is inside (CycloneDX), and which of it has a known weakness (asks the package index).
+sbom: install
+	$(BIN)/cyclonedx-py requirements --output-format JSON --output-file var/sbom.cdx.json $(LOCK)
+
+audit: install
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement $(LOCK)
 
 clean:
 	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache

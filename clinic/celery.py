@@ -58,6 +58,8 @@ app.conf.update(
     task_ignore_result=True,
     task_acks_late=False,  # a lost message is found again by its row, never by the broker
     task_serializer="json",
+    result_serializer="json",
+    event_serializer="json",
     accept_content=["json"],
     worker_prefetch_multiplier=1,
     worker_proc_alive_timeout=120,

@@ -21,6 +21,7 @@ urlpatterns = [
     path("healthz", healthz),
     path("api/v1/", include("clinic.api.urls")),
     path("", include("clinic.accounts.urls")),
+    path("", include("clinic.safeguards.urls")),
     path("", include("clinic.uploads.urls")),
     path("", include("clinic.interop.urls")),
     path("notices/", include("clinic.notices.urls")),

@@ -16,6 +16,7 @@ from clinic.cases import files, runs
 from clinic.cases.models import Analysis, StudyItem
 from clinic.cases.models import Finding as SavedFinding
 from clinic.monitoring.calibrations import SITE_CALIBRATION, body_of
+from clinic.safeguards import halts
 from ml.bundle import Bundle, BundleError
 from ml.findings import BUNDLE_OF_MODALITY, COMPANION_OF_MODALITY, Finding, QualityFlag
 from workers import pictures
@@ -33,8 +34,10 @@ def analyse(analysis: Analysis) -> None:
         for modality in QUICK_FIRST:
             own = [item for item in items if item.kind == modality]
             if own and modality not in findings:
+                halts.check(_bundles_for(modality))
                 findings[modality] = _find(analysis, modality, own)
                 _alert(analysis, findings, modality)
+        halts.check({"fusion"})
         runs.renew(analysis, stage="fusion")
         runs.complete(analysis, fused(analysis, list(findings.values())))
 
@@ -117,6 +120,11 @@ def _with_leftovers(finding: Finding, used: StudyItem, items: list[StudyItem]) -
     return Finding.from_dict(said)
 
 
+def _bundles_for(modality: str) -> set[str]:
+    """Names of the bundles that read this modality: what an emergency stop may name."""
+    return {BUNDLE_OF_MODALITY[modality], COMPANION_OF_MODALITY.get(modality, BUNDLE_OF_MODALITY[modality])}
+
+
 def _progress(analysis: Analysis, modality: str) -> Callable[[int, int, str], None]:
     last = 0.0
 
@@ -124,6 +132,7 @@ def _progress(analysis: Analysis, modality: str) -> Callable[[int, int, str], No
         nonlocal last
         if time.monotonic() - last >= PROGRESS_SECONDS or done == total:
             last = time.monotonic()
+            halts.check(_bundles_for(modality))
             runs.renew(analysis, stage=f"{modality}: {stage or 'reading'}"[:60], done=done, total=total)
 
     return say

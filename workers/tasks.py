@@ -14,6 +14,7 @@ from clinic.accounts.models import Site, User
 from clinic.audit.context import acting
 from clinic.cases import dispatch, files, runs, services
 from clinic.cases.models import Analysis, ItemStatus, StudyItem
+from clinic.safeguards.halts import Halted, live_halts
 from ml.bundle import BundleError
 from ml.findings import InputRejected
 from workers import archives
@@ -95,6 +96,8 @@ def run_analysis(analysis_id: str) -> None:
 @shared_task(name=dispatch.RUN_SHADOWS, soft_time_limit=900, time_limit=930)
 def run_shadows_of(analysis_id: str) -> None:
     """Let the bundles in shadow read an ended analysis along."""
+    if live_halts().exists():
+        return
     with acting(f"run_shadows {analysis_id}"):
         run_shadows(Analysis.objects.select_related("case__patient__site").get(pk=analysis_id))
 
@@ -112,6 +115,8 @@ def _run(analysis: Analysis) -> None:
         logger.info("analysis %s: attempt %s no longer holds the run", analysis.pk, analysis.attempt)
     except SoftTimeLimitExceeded:
         runs.fail(analysis, code="time_limit", message="The analysis took longer than 15 minutes. Try fewer images.")
+    except Halted as halted:
+        runs.fail(analysis, code=halted.code, message=halted.detail)
     except BundleError as error:
         logger.exception("analysis %s", analysis.pk)
         runs.fail(analysis, code="bundle_unusable", message=f"A model bundle could not be used: {error}")

@@ -8,9 +8,9 @@ READ = {"case.view", "case.create", "item.upload", "analysis.request"}
 ACTS_OF_ROLE = {
     Role.TECHNICIAN: READ,
     Role.INTEGRATOR: READ,
-    Role.CLINICIAN: READ | {"report.sign"},
+    Role.CLINICIAN: READ | {"report.sign", "glass.break"},
     Role.AUDITOR: {"audit.view", "monitoring.view"},
-    Role.ADMIN: {"audit.view", "monitoring.view", "user.manage", "model.manage"},
+    Role.ADMIN: {"audit.view", "monitoring.view", "user.manage", "model.manage", "inference.halt"},
 }
 
 

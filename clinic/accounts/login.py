@@ -4,6 +4,9 @@ Whoever fails learns nothing but that: an unknown name, a closed account and a w
 the same work.
 """
 
+import time
+
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import (
     compare_user_code,
@@ -18,9 +21,10 @@ from django.db import transaction
 
 from clinic.accounts.lockout import account_key, give_back, place_of, take_try
 from clinic.accounts.models import User
+from clinic.audit.context import current
 from clinic.audit.models import Action, Outcome
-from clinic.audit.services import record
-from clinic.errors import LoginFailed
+from clinic.audit.services import deny, record
+from clinic.errors import Denied, LoginFailed
 
 SECOND_FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
 
@@ -54,6 +58,50 @@ def single_sign_on():
 
 def has_second_factor(user):
     return is_mfa_enabled(user, SECOND_FACTORS)
+
+
+def prove_again(*, by, password, code="", act, obj):
+    """Who signs proves again who they are: password, and second factor where the account has one.
+
+    Returns the factors. Who has a security key alone confirms with it just before; who comes by the directory and has
+    no password here signs with the second factor. Each failure is a denial of ``act``. Raises Denied, TooManyTries.
+    """
+    request, proved = current().request, []
+    if by.has_usable_password():
+        _prove_password(request, by, password, act, obj)
+        proved.append("password")
+    if recent := _key_just_used(request, by):
+        return [*proved, recent]
+    if not has_second_factor(by) and proved:
+        return proved
+    found = check_code(request=request, user=by, code=code) if code else None
+    if found is None:
+        deny(act, by=by, obj=obj, detail={"why": "wrong code" if code else "no code"})
+        problem = "The code is not right." if code else "This account signs with a second factor as well."
+        remedy = "Enter the code of your authenticator app, or confirm with your security key first (your account)."
+        raise Denied("code_needed", problem, remedy, place="code")
+    return [*proved, found.type]
+
+
+def _prove_password(request, by, password, act, obj):
+    account = account_key(by.username)
+    place, known = place_of(request, account)
+    take_try(account=account, place=place, known=known)
+    if not by.check_password(password):
+        deny(act, by=by, obj=obj, detail={"why": "wrong password"})
+        remedy = "Enter the password you log in with."
+        raise Denied("wrong_password", "The password is not right.", remedy, place="password")
+    give_back(account=account, place=place, known=known)
+
+
+def _key_just_used(request, by):
+    """The word webauthn where this session confirmed with a security key within the last minutes."""
+    if request is None or not hasattr(request, "session"):
+        return ""
+    since = time.time() - settings.ACCOUNT_REAUTHENTICATION_TIMEOUT
+    said = get_authentication_records(request, by)
+    keys = (one for one in said if one.get("type") == "webauthn" and one.get("reauthenticated"))
+    return "webauthn" if any(one["at"] > since for one in keys) else ""
 
 
 def check_code(*, request, user, code):

@@ -276,6 +276,9 @@ class ReportOut(serializers.ModelSerializer):
 
 class SignIn(serializers.Serializer):
     password = serializers.CharField(max_length=1000, trim_whitespace=False)
+    code = serializers.CharField(
+        max_length=20, allow_blank=True, default="", help_text="Of the authenticator, where the account has one."
+    )
     decision = serializers.ChoiceField(Decision.choices)
     diagnosis = serializers.CharField(
         max_length=60, allow_blank=True, default="", help_text="Node of the diagnosis tree"

@@ -5,13 +5,14 @@ from django.db.models import Max
 from django.utils import timezone
 
 from clinic.accounts.access import require
+from clinic.accounts.login import prove_again
 from clinic.audit.anchors import anchor_head
 from clinic.audit.models import Action
-from clinic.audit.services import deny, record
+from clinic.audit.services import record
 from clinic.canonical import digest, plain
 from clinic.cases import triage
 from clinic.cases.models import Artefact, Assessment, AssessmentStatus, Decision, Report, SignOff
-from clinic.errors import Conflict, Denied, InvalidInput
+from clinic.errors import Conflict, InvalidInput
 from clinic.interop.webhooks.outbox import publish
 from clinic.notices.services import settle
 from clinic.registry.models import ModelBundle
@@ -80,18 +81,14 @@ def amend(*, report, reason, by):
     return amendment
 
 
-def sign(*, report, by, password, decision, diagnosis="", reason=""):
-    """Sign the newest version, with the signer's password asked again. Returns the SignOff.
+def sign(*, report, by, password, decision, diagnosis="", reason="", code=""):
+    """Sign the newest version, with the signer's proof of identity asked again (see prove_again).
 
     To agree with an assessment states its diagnosis; to agree with an abstention states none, and the signature says
     so. To state any other diagnosis is to override, which needs a reason.
     """
     require(by, "report.sign", report.case.patient.site, obj=report)
-    if not by.check_password(password):
-        deny("report.sign", by=by, obj=report, detail={"why": "wrong password"})
-        raise Denied(
-            "wrong_password", "The password is not right.", "Enter the password you log in with.", place="password"
-        )
+    factors = prove_again(by=by, password=password, code=code, act="report.sign", obj=report)
     assessment = report.assessment
     diagnosis = _stated_diagnosis(assessment, decision, diagnosis, reason)
     with transaction.atomic():
@@ -107,7 +104,7 @@ def sign(*, report, by, password, decision, diagnosis="", reason=""):
             meaning=MEANINGS[decision, assessment.status],
             report_digest=report.digest,
         )
-        said = {"decision": decision, "diagnosis": diagnosis, "report_digest": report.digest}
+        said = {"decision": decision, "diagnosis": diagnosis, "report_digest": report.digest, "factors": factors}
         said["assessment_digest"] = assessment.digest
         triage.refresh(report.case_id)
         settle(report.case)

@@ -14,6 +14,7 @@ from clinic.cases.moves import move
 from clinic.errors import Conflict, InvalidInput, TooLarge
 from clinic.monitoring.calibrations import calibration_of
 from clinic.registry.models import BundleStatus, ModelBundle
+from clinic.safeguards import halts
 from ml.findings import BUNDLE_OF_MODALITY
 
 HISTORY_MAX_BYTES = 100_000
@@ -209,9 +210,10 @@ def _check_items(case, items):
 
 
 def _active_bundles(kinds):
-    """Bundle name → SHA-256 of every active bundle; refuses where one that is needed is not active."""
+    """Bundle name → SHA-256 of every active bundle; refuses where one that is needed is halted or not active."""
     active = dict(ModelBundle.objects.filter(status=BundleStatus.ACTIVE).values_list("name", "sha256"))
     needed = {BUNDLE_OF_MODALITY[kind] for kind in kinds & BUNDLE_OF_MODALITY.keys()} | {FUSION}
+    halts.check(needed)
     if missing := sorted(needed - active.keys()):
         problem = f"No model is active for: {', '.join(missing)}."
         raise Conflict("no_model", problem, "An administrator must activate one (models page).", place="bundles")

@@ -1,8 +1,10 @@
 """What a person types. The rules of the work are the services'; here stands only what a form must have to be read."""
 
 from django import forms
+from django.contrib.auth.validators import UnicodeUsernameValidator
 
 from clinic.accounts.access import sites_where
+from clinic.accounts.models import Role
 from clinic.audit.models import Action, Outcome
 from clinic.cases.models import Case, Decision, ItemKind, Stage
 from clinic.cases.worklist import SORTS, VIEWS
@@ -73,6 +75,29 @@ class WorklistForm(forms.Form):
         self.is_valid()
         said = {name: self.cleaned_data.get(name) or "" for name in self.fields}
         return said | {"view": said["view"] or "todo", "days": int(said["days"] or 0)}
+
+
+class RoleForm(forms.Form):
+    site = forms.ModelChoiceField(queryset=None, empty_label=None)
+    role = forms.ChoiceField(choices=[("", "No role"), *Role.choices], required=False)
+
+    def __init__(self, *args, user, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["site"].queryset = sites_where(user, "user.manage").order_by("name")
+
+
+class NewPersonForm(RoleForm):
+    username = forms.CharField(max_length=150, validators=[UnicodeUsernameValidator()])
+    first_name = forms.CharField(max_length=150, required=False)
+    last_name = forms.CharField(max_length=150, required=False)
+    password = forms.CharField(
+        label="First password",
+        max_length=1000,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="At least 12 characters. Tell the person; they change it under “Your account”.",
+    )
+    role = forms.ChoiceField(choices=Role.choices)
 
 
 class PatientForm(forms.Form):
@@ -171,6 +196,13 @@ class SignForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
         label="Your password",
         help_text="Signing asks for it again, so that nobody else signs in your name.",
+    )
+    code = forms.CharField(
+        label="Code of your authenticator",
+        max_length=20,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+        help_text="If your account has a second factor.",
     )
 
 

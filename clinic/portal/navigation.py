@@ -17,6 +17,8 @@ NAVIGATION = (
     Entry("portal:new_case", "New case", "case.create"),
     Entry("portal:models", "Models", covers=("portal:model",)),
     Entry("portal:monitoring", "Monitoring", "monitoring.view", covers=("portal:calibration",)),
+    Entry("portal:people", "People", "user.manage", covers=("portal:person", "portal:new_person")),
+    Entry("safeguards:stop", "Stop", "inference.halt"),
     Entry("portal:audit", "Audit", "audit.view"),
     Entry("portal:help", "Help"),
 )

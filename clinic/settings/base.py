@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "clinic.notices",
     "clinic.uploads",
     "clinic.review",
+    "clinic.safeguards",
     "clinic.audit",
     "clinic.interop.results",
     "clinic.interop.hl7",
@@ -189,8 +190,11 @@ WORKER_THREADS = env.int("MARROW_WORKER_THREADS", default=2)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"tasks": {"()": "clinic.logs.WithoutTaskErrors"}},
+    "formatters": {
+        "line": {"()": "clinic.logs.WithoutValues", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["tasks"]}},
     "loggers": {"httpx": {"level": "WARNING"}},  # it says every request, also those of the demo's waiting
     "root": {"handlers": ["console"], "level": env("MARROW_LOG_LEVEL", default="INFO")},
 }

@@ -73,6 +73,7 @@ def test_a_changed_event_with_a_fitting_hash_breaks_the_next(chain):
     assert (result.first_bad, result.why) == (5, "it does not follow the event before it")
 
 
+@pytest.mark.requirement("M-10")
 def test_a_deleted_event_is_found(chain):
     AuditEvent.objects.filter(seq=4).delete()
     result = verify()
@@ -85,6 +86,7 @@ def test_a_deleted_beginning_is_found(chain):
     assert verify().first_bad == 1
 
 
+@pytest.mark.requirement("M-10")
 def test_two_swapped_events_are_found(chain):
     with connection.cursor() as cursor:
         for source, target in ((4, 100), (7, 4), (100, 7)):
@@ -92,6 +94,7 @@ def test_two_swapped_events_are_found(chain):
     assert verify().first_bad == 4
 
 
+@pytest.mark.requirement("M-10")
 def test_an_event_put_in_between_is_found(chain):
     AuditEvent.objects.filter(seq__gte=4).update(seq=F("seq") + 100)
     AuditEvent.objects.filter(seq__gte=104).update(seq=F("seq") - 99)
@@ -103,6 +106,7 @@ def test_an_event_put_in_between_is_found(chain):
     assert verify().first_bad == 5
 
 
+@pytest.mark.requirement("M-10")
 def test_a_cut_tail_is_found_by_its_anchor(chain):
     anchor_head()
     AuditEvent.objects.filter(seq__gte=8).delete()
@@ -140,6 +144,7 @@ def made_anew(first):
         prev = AuditEvent.objects.get(seq=event.seq).hash
 
 
+@pytest.mark.requirement("M-10")
 @pytest.mark.parametrize("first", [2, 4, 10])
 def test_of_a_chain_made_anew_the_first_forged_event_is_named(chain, first):
     anchor_head()

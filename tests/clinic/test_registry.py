@@ -61,6 +61,7 @@ def test_a_newer_version_waits_for_somebody_to_activate_it(make_bundle, admin_us
     assert event.actor_id == str(admin_user.pk)
 
 
+@pytest.mark.requirement("M-19")
 def test_what_was_replaced_on_disk_stands_down_for_what_is_there(make_bundle):
     old = make_bundle("labs", "1.0.0", weights="old")
     sync_bundles()

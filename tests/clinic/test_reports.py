@@ -41,6 +41,7 @@ def signed(report, by, **said):
     return sign(report=report, by=by, **{"password": PASSWORD, "decision": "agree"} | said)
 
 
+@pytest.mark.requirement("M-7")
 def test_a_report_freezes_all_that_it_says(report, assessment):
     patient = assessment.analysis.case.patient
     body = report.body
@@ -85,6 +86,7 @@ def test_an_amended_version_is_not_signed_again(report, clinician):
     assert refusal.value.code == "report_superseded"
 
 
+@pytest.mark.requirement("M-6")
 def test_to_agree_states_the_diagnosis_of_the_report(report, clinician):
     sign_off = signed(report, clinician)
     assert (sign_off.diagnosis, sign_off.report_digest) == ("aml", report.digest)
@@ -124,6 +126,7 @@ def test_an_incomplete_signature_is_refused(report, clinician, said, code, place
     assert not SignOff.objects.exists()
 
 
+@pytest.mark.requirement("M-6")
 def test_a_signature_needs_the_password_and_the_attempt_is_recorded(report, clinician):
     with pytest.raises(Denied) as refusal:
         signed(report, clinician, password="not it")
@@ -133,6 +136,7 @@ def test_a_signature_needs_the_password_and_the_attempt_is_recorded(report, clin
     assert not SignOff.objects.exists()
 
 
+@pytest.mark.requirement("U-2")
 def test_only_a_clinician_of_the_site_signs(report, technician, integrator, admin_user, auditor, outsider):
     for by in (technician, integrator, admin_user, auditor, outsider):
         with pytest.raises(Denied) as refusal:
@@ -147,6 +151,7 @@ def test_a_report_is_signed_once(report, clinician):
     assert refusal.value.code == "report_signed"
 
 
+@pytest.mark.requirement("M-6")
 def test_a_changed_text_is_not_signed(report, clinician):
     report.body["patient"]["name"] = "Somebody else"
     with pytest.raises(Conflict) as refusal:
@@ -154,6 +159,7 @@ def test_a_changed_text_is_not_signed(report, clinician):
     assert refusal.value.code == "report_changed"
 
 
+@pytest.mark.requirement("M-7")
 def test_a_signed_report_is_amended_not_drafted_anew(report, assessment, clinician):
     signed(report, clinician)
     with pytest.raises(Conflict) as refusal:

@@ -26,11 +26,13 @@ def check(tmp_path, **changes):
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.requirement("M-17")
 def test_a_whole_configuration_passes_the_deployment_check(tmp_path):
     done = check(tmp_path)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.requirement("M-17")
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [

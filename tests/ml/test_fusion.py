@@ -204,6 +204,7 @@ def test_labels_that_mean_the_same_leaves_are_summed():
     assert at_b_all == pytest.approx([np.log(0.99 * p / 0.84 + 0.01) for p in (0.984 / 0.986, 0.984 / 0.986)], abs=1e-4)
 
 
+@pytest.mark.requirement("M-1")
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [
@@ -241,6 +242,7 @@ def test_leukaemia_is_not_called_presumed_where_a_result_has_seen_its_absence():
 BLOCKED = QualityFlag("blurred", "The image is out of focus.", blocking=True)
 
 
+@pytest.mark.requirement("M-1")
 @pytest.mark.parametrize(
     ("given_", "code"),
     [
@@ -268,6 +270,7 @@ def test_one_unusable_finding_is_named_and_the_rest_still_answers():
     assert "out of focus" in left_out["message"]
 
 
+@pytest.mark.requirement("M-3")
 def test_contradiction_is_named_and_holds_the_answer_where_it_starts():
     said = fuse([certain("labs", "APL"), certain("expression", "T-ALL")], BUNDLE)
     (found,) = said.discordance
@@ -289,6 +292,7 @@ def test_agreement_is_no_contradiction():
     assert fuse([certain("labs", "ALL"), certain("expression", "T-ALL")], BUNDLE).discordance == []
 
 
+@pytest.mark.requirement("M-2")
 @pytest.mark.parametrize(
     ("given_", "alerts"),
     [
@@ -305,6 +309,7 @@ def test_apl_is_raised_where_it_is_seen_and_likely_enough(given_, alerts):
         assert all(word in said.urgent[0]["message"] for word in ("PML::RARA", "FISH", "fibrinogen"))
 
 
+@pytest.mark.requirement("M-2")
 def test_that_nobody_looked_for_apl_is_said():
     assert "apl_not_assessed" in codes(fuse([certain("smear_field", "Pro-B")], BUNDLE))
     assert "apl_not_assessed" not in codes(fuse([certain("labs", "ALL")], BUNDLE))

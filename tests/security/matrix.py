@@ -16,6 +16,8 @@ from clinic.audit.models import Action, AuditEvent
 from clinic.cases.models import AnalysisStatus
 from clinic.cases.reports import draft_report, sign
 from clinic.imports.services import request_import
+from clinic.safeguards.emergency import break_glass
+from clinic.safeguards.models import Halt
 from clinic.tokens.services import create_service_token, issue_for_login
 from clinic.uploads import services as uploads
 from tests.factories import (
@@ -149,6 +151,16 @@ class World:
         """One of somebody who is none of the users of the table."""
         somebody = member(self.site, "clinician")
         return UserSession.objects.create(user=somebody, ip="192.0.2.1", session_key="x" * 32, user_agent="")
+
+    @cached_property
+    def halt(self):
+        return Halt.objects.create(bundle="labs", reason="It answers the same to everything.")
+
+    @cached_property
+    def emergency_access(self):
+        somebody = member(self.other_site, "clinician")
+        said = {"site": self.site, "mrn": self.patient.mrn, "birth_date": self.patient.birth_date}
+        return break_glass(**said, reason="Unconscious in our emergency room.", by=somebody)
 
     @cached_property
     def draft(self):

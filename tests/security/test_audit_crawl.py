@@ -157,6 +157,7 @@ def test_every_line_is_of_an_endpoint():
     assert not gone, f"These have a line and are no endpoints (any more): {gone}"
 
 
+@pytest.mark.requirement("M-9")
 def test_what_is_shown_or_done_has_its_event(ask, world):
     assert not [problem for name, line in EACH if (problem := _missing(name, line, ask(name, line), world))]
 
@@ -179,6 +180,7 @@ def _missing(name, line, said, world):
     return "; ".join(f"{line.method} {name} {problem}" for problem, found in wrong.items() if found)
 
 
+@pytest.mark.requirement("M-9")
 def test_what_cannot_be_written_down_is_not_shown_and_not_done(ask):
     bad = []
     for name, line in EACH:

@@ -58,6 +58,7 @@ def try_as(api, row, user, how, url, body):
         return said
 
 
+@pytest.mark.requirement("M-8")
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_the_table(api, world, row):
     url, body = row.url(world), row.body(world) if row.body else None
@@ -96,6 +97,7 @@ def check_refusal(row, response, content, denied, user):
         assert response.url.startswith("/")
 
 
+@pytest.mark.requirement("M-8")
 def test_the_table_names_every_endpoint():
     known = {row.route for row in ROWS} | set(elsewhere())
     assert set(routes()) - known == set(), "add a row for each of these to a file in tests/security/rows"

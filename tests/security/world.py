@@ -11,6 +11,8 @@ from clinic.cases.reports import draft_report, sign
 from clinic.imports.services import request_import
 from clinic.monitoring.models import SiteCalibration
 from clinic.portal.models import SavedView
+from clinic.safeguards.emergency import break_glass
+from clinic.safeguards.models import Halt
 from clinic.tokens.services import create_service_token
 from clinic.uploads import services as uploads
 from ml.fusion import fuse
@@ -26,6 +28,7 @@ from tests.factories import (
     ItemFactory,
     NoticeFactory,
     PatientFactory,
+    SiteFactory,
     member,
 )
 from tests.ml.test_fusion import BUNDLE
@@ -33,6 +36,12 @@ from tests.portal_cases import finding, keep_frame, png
 
 CANARIES = (b"quillfeather", b"1931-11-23")
 OPAQUE = ("image/", "application/octet-stream", "application/dicom", "multipart/related", "video/")
+
+
+def _emergency_access(patient):
+    doctor = member(SiteFactory(), "clinician")
+    said = {"site": patient.site, "mrn": patient.mrn, "birth_date": patient.birth_date}
+    return break_glass(**said, reason="Unconscious in our emergency room.", by=doctor)
 
 
 def made(site, clinician):
@@ -60,6 +69,8 @@ def made(site, clinician):
             site=site, version=1, status="active", body={"fusion": {"sha256": ""}}, sha256="0" * 64
         ),
         "clinician": clinician,
+        "halt": Halt.objects.create(bundle="unused", reason="It answers the same to everything."),
+        "emergency_access": _emergency_access(patient),
         "own_session": UserSession.objects.create(user=clinician, ip="192.0.2.1", session_key="y" * 32, user_agent=""),
         "patient": patient,
         "case": case,

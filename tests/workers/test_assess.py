@@ -41,6 +41,7 @@ def assess(capsys, *words):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.requirement("U-1")
 def test_one_json_object_with_every_modality_and_one_answer(case, capsys):
     said = assess(capsys, *case)
     assert set(said) >= KEYS

@@ -91,6 +91,7 @@ def case(site, clinician):
     return services.open_case(patient=register_patient(site=site, mrn="B-1", name="Bad", by=clinician), by=clinician)
 
 
+@pytest.mark.requirement("M-4")
 @pytest.mark.parametrize("name", BAD)
 def test_it_is_rejected_with_file_place_and_remedy(name, case, clinician, django_capture_on_commit_callbacks):
     kind, content, mentions = BAD[name]

@@ -52,6 +52,7 @@ def test_a_case_has_one_live_run(analysis):
         Analysis.objects.create(case=analysis.case, bundles={}, requested_by=analysis.requested_by)
 
 
+@pytest.mark.requirement("M-5")
 def test_a_run_ends_once_with_its_result_and_its_event(analysis):
     run = runs.claim(analysis.pk)
     runs.save_finding(run, FINDING)
@@ -138,6 +139,7 @@ def test_a_lost_run_is_queued_again_and_the_lost_worker_can_no_longer_write(anal
     assert status_of(analysis) == AnalysisStatus.SUCCEEDED
 
 
+@pytest.mark.requirement("M-5")
 def test_a_finding_of_a_lost_attempt_stays_and_is_not_doubled(analysis, sent):
     runs.save_finding(runs.claim(analysis.pk), FINDING)
     expire(analysis)

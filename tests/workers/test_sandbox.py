@@ -26,6 +26,7 @@ def test_returns_what_the_reader_returns(read, tmp_path):
     assert (tmp_path / "target" / "copy").read_bytes() == b"12345"
 
 
+@pytest.mark.requirement("M-4")
 @pytest.mark.parametrize(
     ("reader", "seconds", "code"),
     [
@@ -51,6 +52,7 @@ def test_a_bug_of_ours_is_not_blamed_on_the_file(read):
         read("has_a_bug")
 
 
+@pytest.mark.requirement("M-4")
 def test_the_next_file_is_read_after_a_crash(read):
     with pytest.raises(InputRejected):
         read("dies")

@@ -15,7 +15,7 @@ from clinic.audit.models import Action, AuditEvent
 from tests.factories import PASSWORD, UserFactory
 from tests.portal_cases import events
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.requirement("M-11")]
 REFUSED = "Name or password is wrong."
 TOO_MANY = "Too many failed attempts."
 

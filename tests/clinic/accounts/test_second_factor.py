@@ -18,7 +18,9 @@ from fido2.cose import ES256
 from fido2.utils import websafe_encode
 
 from clinic.audit.models import Action
-from tests.factories import PASSWORD
+from clinic.cases.reports import draft_report, sign
+from clinic.errors import Denied
+from tests.factories import PASSWORD, BundleFactory, assessed_case
 from tests.portal_cases import events
 
 pytestmark = pytest.mark.django_db
@@ -185,3 +187,18 @@ def test_a_security_key_is_added_and_signs_in(client, enter, clinician):
     assert client.post(reverse("mfa_authenticate"), right, secure=True).status_code == 302
     assert client.get("/account/").status_code == 200
     assert '"factors":["password","webauthn"]' in events(Action.LOGIN).latest("seq").body
+
+
+@pytest.mark.requirement("M-6")
+def test_a_signature_asks_for_the_second_factor_too(client, site, secret, clinician):
+    report = draft_report(assessment=assessed_case(site), by=clinician)
+    for name in ("labs", "fusion"):
+        BundleFactory(name=name)
+    with pytest.raises(Denied) as refusal:
+        sign(report=report, by=clinician, password=PASSWORD, decision="agree")
+    assert refusal.value.code == "code_needed"
+    with pytest.raises(Denied):
+        sign(report=report, by=clinician, password=PASSWORD, decision="agree", code="000000")
+    assert sign(report=report, by=clinician, password=PASSWORD, decision="agree", code=code_for(secret))
+    assert '"factors":["password","totp"]' in events(Action.REPORT_SIGN).get().body
+    assert events(Action.DENIED).count() == 2

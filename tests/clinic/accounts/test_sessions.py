@@ -12,7 +12,7 @@ from clinic.tokens.services import issue_for_login
 from tests.factories import PASSWORD
 from tests.portal_cases import events
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.requirement("M-11")]
 PAGE = "/account/"
 
 

@@ -81,6 +81,6 @@ OBJECTS = {
     "portal:artefact": lambda w: w.artefact,
 }
 ELSEWHERE = {
-    "portal:login": "tests/clinic/portal/test_access.py",
-    "portal:logout": "tests/clinic/portal/test_access.py",
+    "portal:login": "tests/clinic/accounts/test_login.py",
+    "portal:logout": "tests/clinic/accounts/test_login.py",
 }
