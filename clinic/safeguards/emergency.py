@@ -18,6 +18,7 @@ from clinic.safeguards.models import EmergencyAccess
 
 MINUTES = 60
 REASON_MIN = 15
+KEPT = "_patients_opened"
 
 
 def open_to(user):
@@ -28,7 +29,10 @@ def open_to(user):
 
 
 def patients_opened_by(user):
-    return list(open_to(user).values_list("patient_id", flat=True))
+    """Their ids. Asked of the database once a request: the answer stays with the user's object, and still ends."""
+    if KEPT not in user.__dict__:
+        setattr(user, KEPT, list(open_to(user).values_list("patient_id", "until")))
+    return [patient for patient, until in getattr(user, KEPT) if until > timezone.now()]
 
 
 def break_glass(*, site, mrn, birth_date, reason, by):
@@ -52,6 +56,7 @@ def _open(patient, reason, by):
     access = EmergencyAccess.objects.create(
         user=by, patient=patient, reason=reason, at=now, until=now + timedelta(minutes=MINUTES)
     )
+    by.__dict__.pop(KEPT, None)
     said = {"reason": reason, "until": access.until}
     record(Action.GLASS_BREAK, by=by, obj=access, patient=patient, purpose="emergency", detail=said)
     return access
