@@ -3,6 +3,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from tests.factories import PASSWORD
 from tests.security.audited.lines import acts, plain, shows
 
+AGAIN = {"title": "Again", "stage": "diagnosis"}
 LINES = {
     "portal:home": plain("only leads on"),
     "portal:login": [
@@ -24,7 +25,7 @@ LINES = {
     "portal:theme": plain("light or dark: a cookie", method="post"),
     "portal:new_case": [
         shows("patient.search", query={"q": "quill"}),
-        acts("case.create", query=lambda w: {"patient": w["patient"].pk}, body={"title": "Again"}, format="multipart"),
+        acts("case.create", query=lambda w: {"patient": w["patient"].pk}, body=AGAIN, format="multipart"),
     ],
     "portal:case": shows("case.read", "case"),
     "portal:case_pulse": plain("how far the work is; names nobody", "case"),
