@@ -84,15 +84,26 @@ def _send(delivery):
         "Marrow-Signature": f"v1={signature(secret_of(delivery.webhook), timestamp, body)}",
     }
     try:
-        with httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=False) as client:
-            request = client.build_request(
-                "POST", target.url, content=body, headers=headers, extensions={"sni_hostname": target.host}
-            )
-            answered = client.send(request, stream=True)
-            answered.close()  # what it says beyond its status is of no interest
+        status = _post(target, body, headers)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as fault:
         return f"no answer: {type(fault).__name__}", False
-    return f"HTTP {answered.status_code}", 200 <= answered.status_code < 300
+    return f"HTTP {status}", 200 <= status < 300
+
+
+def _post(target, body, headers):
+    """The status of the first address that answers; what else it says is of no interest."""
+    with httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=False) as client:
+        for url in target.urls:
+            request = client.build_request(
+                "POST", url, content=body, headers=headers, extensions={"sni_hostname": target.host}
+            )
+            try:
+                answered = client.send(request, stream=True)
+            except httpx.ConnectError:
+                continue
+            answered.close()
+            return answered.status_code
+    raise httpx.ConnectError("no address answers")
 
 
 @transaction.atomic

@@ -19,13 +19,13 @@ PLACE = "url"
 
 @dataclass(frozen=True)
 class Target:
-    """``address``: the one to connect to; ``host``: what the certificate and the Host header are about."""
+    """``addresses``: those to connect to; ``host``: what the certificate and the Host header are about."""
 
     scheme: str
     host: str
     port: int
     path: str
-    address: str
+    addresses: tuple
 
     @property
     def authority(self):
@@ -34,9 +34,10 @@ class Target:
         return host if self.port == standard else f"{host}:{self.port}"
 
     @property
-    def url(self):
-        address = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.scheme}://{address}:{self.port}{self.path}"
+    def urls(self):
+        for address in self.addresses:
+            place = f"[{address}]" if ":" in address else address
+            yield f"{self.scheme}://{place}:{self.port}{self.path}"
 
 
 def resolve(url):
@@ -51,7 +52,7 @@ def resolve(url):
             problem = f"{parts.hostname} is an address inside of a network."
             raise _no("private_target", problem, "Use a public one, or have the operator allow it.")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, parts.hostname, port, path, addresses[0])
+    return Target(parts.scheme, parts.hostname, port, path, tuple(addresses))
 
 
 def _split(url):

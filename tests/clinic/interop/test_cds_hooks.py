@@ -1,5 +1,8 @@
 """CDS Hooks 2.0: whose calls are taken, what cards say, and what is kept of what was done with them."""
 
+import base64
+import hashlib
+import hmac
 import socket
 import time
 import uuid
@@ -7,6 +10,7 @@ import uuid
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from clinic.audit.models import Action, AuditEvent
 from clinic.interop.cds_hooks.models import CardFeedback, ServedCard, UsedToken
@@ -112,9 +116,12 @@ def _none():
 
 
 def _public_key_as_secret():
-    """The old trick: HS256 with the public key for a secret."""
-    secret = jwt.PyJWK.from_dict(JWK).Algorithm.prepare_key(JWK).public_numbers().x.to_bytes(48, "big")
-    return token(VIEW, key=secret, algorithm="HS256")
+    """The old trick: HS256 with the public key for a secret. By hand, because PyJWT refuses to sign so."""
+    secret = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    body = token(VIEW).split(".")[1]
+    head = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT","kid":"k1"}').decode().rstrip("=")
+    mac = hmac.new(secret, f"{head}.{body}".encode(), hashlib.sha256).digest()
+    return f"{head}.{body}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
 
 def _forged_issuer():

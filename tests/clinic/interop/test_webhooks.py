@@ -202,7 +202,7 @@ def test_every_address_of_a_name_is_judged(monkeypatch):
         resolve("https://two-faced.example/")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
     target = resolve("https://honest.example/hook")
-    assert (target.url, target.authority) == ("https://93.184.216.34:443/hook", "honest.example")
+    assert ([*target.urls], target.authority) == (["https://93.184.216.34:443/hook"], "honest.example")
 
 
 def test_a_webhook_is_made_with_a_secret_told_once(welcome, site, admin_user, api):

@@ -48,8 +48,12 @@ LINES = {
     "interop:take_held": shows("result.decide", "held", method="post", body=_whose),
     "interop:dismiss_held": shows("result.decide", "held", method="post", body={"reason": "A control sample"}),
     "cds:discovery": plain("what the services are"),
-    "cds:service": plain("without its own JWT; tests/clinic/interop/test_cds_hooks.py", "marrow-patient-view"),
-    "cds:feedback": plain("without its own JWT; tests/clinic/interop/test_cds_hooks.py", "marrow-patient-view"),
+    "cds:service": plain(
+        "without its own JWT; tests/clinic/interop/test_cds_hooks.py", "marrow-patient-view", method="post"
+    ),
+    "cds:feedback": plain(
+        "without its own JWT; tests/clinic/interop/test_cds_hooks.py", "marrow-patient-view", method="post"
+    ),
     "fhir:metadata": plain("what the server can do"),
     "fhir:base": acts("patient.create", body=TRANSACTION),
     "fhir_base": acts("patient.create", body=TRANSACTION),
