@@ -17,7 +17,6 @@ from tests.factories import CaseFactory, PatientFactory
 from tests.security.matrix import token_for
 
 pytestmark = pytest.mark.django_db
-PLAIN = {"validate_item": lambda *_: None}
 
 
 @pytest.fixture(autouse=True)
