@@ -134,21 +134,24 @@ def test_the_status_moves_without_a_reload_and_stops_when_the_run_ends(visit, cl
 
 def test_the_worklist_shows_a_new_case_by_itself(visit, clinician, site):
     page = visit(clinician)
-    expect(page.get_by_text("No case yet.")).to_be_visible()
+    expect(page.get_by_text("Nothing to do.")).to_be_visible()
     CaseFactory(patient__site=site, patient__name="Just Arrived")
-    expect(page.get_by_role("link", name="Just Arrived")).to_be_visible()
+    expect(page.get_by_role("link", name="Just Arrived", exact=True)).to_be_visible()
 
 
 def test_pictures_come_from_the_audited_view(visit, clinician, site):
-    said = full_case(site)
+    case = full_case(site).analysis.case
     page = visit(clinician)
-    page.goto(reverse("portal:case", args=[said.analysis.case_id]))
+    page.goto(reverse("portal:case_images", args=[case.pk]))
     pictures = page.locator(".gallery img")
-    expect(pictures).to_have_count(3)
+    expect(pictures).to_have_count(2)
     for picture in pictures.all():
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("complete", True)
         assert picture.evaluate("image => image.naturalWidth") == 64
+    with page.expect_response("**/artefacts/*/") as overlay:
+        page.goto(reverse("portal:viewer", args=[case.items.get(kind="smear_field").pk, 0]))
+    assert overlay.value.ok
     assert AuditEvent.objects.filter(action=Action.ARTEFACT_READ).count() == 1
 
 
