@@ -23,6 +23,7 @@ def read_assessment(assessment):
     return {
         **read_body(assessment.body),
         "findings": read,
+        "files": set(names),
         "warnings": glance.warnings(read),
         "bundles": [bundle_facts(bundle) for bundle in ModelBundle.objects.filter(sha256__in=spoke).order_by("name")],
     }

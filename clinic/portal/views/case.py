@@ -93,7 +93,7 @@ def _show(request, case, upload_form, status=200):
         "assessment": assessment,
         "said": said,
         "presence": glance.presence(items, findings, used),
-        "newer": len(valid - set(assessment.analysis.items.values_list("pk", flat=True))) if assessment else 0,
+        "newer": len({str(pk) for pk in valid} - said["files"]) if said else 0,
         "reports": reports,
         "comments": case.comments.all(),
         "alerts": [a for a in standing(case) if not assessment or a.analysis_id != assessment.analysis_id],
