@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import gan_effect, generalisation, imaging, in_scope, papers
+from bench import fusion, gan_effect, generalisation, imaging, in_scope, papers
 from ml.bundle import find_bundle, load_bundle
 from ml.calibration import interval_text
 from ml.cards import table
@@ -42,7 +42,7 @@ def page() -> str:
         manifest = load_bundle(find_bundle(name)).manifest
         parts += [f"\n## {name} {manifest['version']}\n", *_figures(manifest["metrics"]), "", *_baselines(manifest)]
         parts += [""] + [f"- {limit}" for limit in manifest["limits"][:3]]
-    return "\n".join([*parts, "", *_fusion(), *_measured()]) + "\n"
+    return "\n".join([*parts, "", *fusion.section(), *_measured()]) + "\n"
 
 
 def _measured() -> list[str]:
@@ -73,12 +73,6 @@ def _baselines(manifest: dict[str, Any]) -> list[str]:
         shown = {key: value for key, value in values.items() if "accuracy" in key or "auc" in key}
         rows.append([name, ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in shown.items())])
     return table(("beside it", ""), rows)
-
-
-def _fusion() -> list[str]:
-    card = (load_bundle(find_bundle("fusion")).path / "card.md").read_text("utf-8")
-    body = card.split("\n", 1)[1].strip().replace("\n## ", "\n### ")
-    return [f"## fusion {find_bundle('fusion').name}", "", body]
 
 
 if __name__ == "__main__":

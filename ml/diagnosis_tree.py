@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TREE_FILE = Path(__file__).with_name("diagnosis_tree.toml")
-CODE_SYSTEMS = ("icd_o_3", "snomed_ct")
+CODE_SYSTEMS = ("icd_o_3", "icd_10", "snomed_ct")
 LEAF_KEYS = {"seen_by", "trained", "prior"}
 
 
@@ -42,11 +42,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Tree:
-    """The nodes by id, every parent before its children. A question with an unknown id raises KeyError."""
+    """The nodes by id, every parent before its children. A question with an unknown id raises KeyError.
+
+    ``without_node``: entities of the classifications that have no node of their own, and the node that counts them.
+    """
 
     version: str
     sources: dict[str, str]
     nodes: dict[str, Node]
+    without_node: tuple[dict[str, str], ...] = ()
 
     @cached_property
     def root(self) -> str:
@@ -92,6 +96,13 @@ class Tree:
         """The leaves of this node, in the tree's order; a leaf is under itself."""
         return self._leaves_under[id_]
 
+    def code_of(self, id_: str, system: str) -> tuple[str, bool] | None:
+        """The node's code, or that of the nearest node above it that has one; with whether it is the node's own."""
+        for node in reversed(self.path(id_)):
+            if code := self.nodes[node].codes.get(system):
+                return code, node == id_
+        return None
+
     def lowest_common_ancestor(self, ids: Iterable[str]) -> str:
         """The deepest node that has all of ``ids`` under it (or is one of them). ValueError where ``ids`` is empty."""
         paths = [self.path(id_) for id_ in ids]
@@ -114,9 +125,12 @@ def parse_tree(said: dict[str, Any]) -> Tree:
         node = Node(**{**entry, "seen_by": tuple(entry.get("seen_by", ()))})
         _check_place(node, nodes)
         nodes[node.id] = node
-    tree = Tree(said["version"], said["sources"], nodes)
+    without = tuple(said.get("without_node", ()))
+    tree = Tree(said["version"], said["sources"], nodes, without)
     _check_leaves(tree, {entry["id"]: entry for entry in said["node"]})
-    return Tree(tree.version, tree.sources, {id_: _of_its_leaves(tree, id_) for id_ in nodes})
+    if lost := [one["name"] for one in without if one["falls_under"] not in nodes]:
+        raise TreeError(f"{lost}: counted under a node that does not exist")
+    return Tree(tree.version, tree.sources, {id_: _of_its_leaves(tree, id_) for id_ in nodes}, without)
 
 
 def _check_place(node: Node, above: dict[str, Node]) -> None:

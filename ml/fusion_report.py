@@ -1,179 +1,327 @@
-"""The figures of the fusion's card: of people whose predictions the fusion has not learned from."""
+"""The figures of the fusion's card: of people from whom neither weights nor thresholds have learned.
+
+Every method is scored on the same patients, over the lineages that all of a combination's modalities see: that a data
+set has no AML smear fields must not count for a method that noticed. Intervals are a bootstrap over people.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from ml.calibration import interval_text, measure
+from ml import conformal
+from ml import evidence as ev
+from ml.answers import answer
 from ml.diagnosis_tree import load_tree
-from ml.fusion import fuse
-from ml.lineages import LINEAGES, lineage_of
-from ml.virtual_patients import patients_of
+from ml.discordance import contradiction
+from ml.fusion_calibration import COVERAGES, apl_alert
+from ml.fusion_figures import classes, difference, figures, log_loss, share
+from ml.fusion_learning import common_leaves, posteriors, tree_prior
+from ml.lineages import LINEAGES, lineage_index, lineage_matrix
+from ml.next_test import Statistics, entropy, expected_reduction
+from ml.urgent import is_looked_at
+from ml.virtual_patients import patients_of, together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ml.bundle import Bundle
-    from ml.fusion import Assessment
+    from ml.fusion_calibration import Group
+    from ml.stacking import Stack
     from ml.virtual_patients import Patients, Source
 
-ROUNDS = 200
-HEAD = "| who | n | abstained | right when assessed | set holds the truth | lineage accuracy | lineage log-loss |"
+    Outputs = dict[str, ev.Array]
+
+METHODS = ("evidence", "stacking")
 
 
-def report(sources: Mapping[str, Source], patients: Patients, bundle: Bundle, seed: int) -> dict[str, Any]:
-    """Metrics by combination of modalities, over all, and for results of two people mixed up."""
-    said = [fuse(patients.findings(i, sources), bundle) for i in range(len(patients))]
-    by_combination: dict[str, list[int]] = {}
-    for i in range(len(patients)):
-        by_combination.setdefault("+".join(patients.modalities(i)), []).append(i)
-    found = {
-        f"virtual patients: {key}": _of_some(sources, patients, bundle, said, rows)
-        for key, rows in sorted(by_combination.items())
+def say_all(
+    sources: Mapping[str, Source], patients: Patients, weights: Mapping[str, float], stack: Stack | None
+) -> Outputs:
+    """Method or single modality → (n, L): what each says of the same patients; alone, as its own bundle says it."""
+    own = dict.fromkeys(weights, 1.0)
+    alone = {m: posteriors(sources, replace(patients, rows={m: rows}), own) for m, rows in patients.rows.items()}
+    both = {
+        "evidence": posteriors(sources, patients, weights),
+        "stacking": posteriors(sources, patients, weights, stack),
     }
-    everyone = list(range(len(patients)))
-    found["virtual patients: all combinations"] = {"n": len(said), "fusion": answers(said, _truth(patients, everyone))}
-    found["virtual patients: results of two people mixed up"] = _mixed_up(sources, patients, bundle, seed)
+    return both | alone
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def with_method(group: Group, outputs: Outputs, method: str) -> Group:
+    return replace(group, p=outputs[method])
+
+
+def of_pairs(pairs: Mapping[str, Source], learned: Mapping[int, Any]) -> tuple[Patients, Outputs]:
+    """The real people, each by what was learned on the folds that they are not in."""
+    parts, outputs = [], []
+    for fold, (weights, stack) in learned.items():
+        patients = patients_of(pairs, [fold])
+        parts.append(patients)
+        outputs.append(say_all(pairs, patients, weights, stack))
+    return together(parts), joined(outputs)
+
+
+def lineage_scores(group: Group, outputs: Outputs, rows: npt.NDArray[np.int64]) -> tuple[dict[str, ev.Array], Any]:
+    """Method → (n, 6) over the lineages that the combination sees, and the truth."""
+    common = np.all([ev.seen(r.member) for r in group.readings[0]], axis=0)
+    y = lineage_index()[group.patients.leaf[rows]]
+    return {name: classes(p[rows], common, lineage_matrix()) for name, p in outputs.items()}, y
+
+
+def choose(said: Mapping[str, tuple[Group, Outputs]], real: Mapping[str, tuple[Patients, Outputs]]) -> dict[str, Any]:
+    """The method with the less held-out log-loss: the mean over all combinations, and the real pairs."""
+    losses: dict[str, dict[str, float]] = {name: {} for name in METHODS}
+    for key, (group, outputs) in said.items():
+        rows = group.usual(range(99))
+        scores, y = lineage_scores(group, outputs, rows)
+        for name in METHODS:
+            losses[name][key] = log_loss(scores[name], y)
+    for patients, outputs in real.values():
+        for name in METHODS:
+            right = (outputs[name] * patients.truth).sum(axis=1)
+            losses[name]["real pairs"] = float(-np.log(np.maximum(right, 1e-12)).mean())
+    means = {name: round(float(np.mean(list(of.values()))), 5) for name, of in losses.items()}
+    best = min(METHODS, key=lambda name: (means[name], METHODS.index(name)))
+    detail = {name: {key: round(value, 4) for key, value in of.items()} for name, of in losses.items()}
+    return {"method": best, "mean_log_loss": means, "log_loss": detail}
+
+
+def metrics(
+    said: Mapping[str, tuple[Group, Outputs]],
+    groups: Mapping[str, Group],
+    by_fold: Mapping[int, dict[str, Any]],
+    real: Mapping[str, tuple[Patients, Outputs]],
+    chosen: Mapping[str, Any],
+    sources: Mapping[str, Source],
+    rules: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, (group, outputs) in said.items():
+        rows = group.usual(by_fold)
+        scores, y = lineage_scores(group, outputs, rows)
+        people = group.patients.people[rows]
+        found[f"virtual patients: {key}"] = {
+            "n": len(rows),
+            "data": "virtual patients: predictions of different people with one diagnosis",
+            "split": "5 folds of people; weights and thresholds from the other folds",
+            "people": {m: len(np.unique(sources[m].group[r[rows]])) for m, r in group.patients.rows.items()},
+            **_compared(scores, y, people, chosen["method"], group.patients.modalities, seed),
+            "fusion": _answers(groups[key], by_fold),
+        }
+    for patients, outputs in real.values():
+        found["real pairs: labs and expression of the same person"] = _pairs(
+            patients, outputs, chosen["method"], sources, seed
+        )
+    found["virtual patients: all combinations"] = _overall(groups, by_fold)
+    found["virtual patients: results of two people mixed up"] = _mixed_up(groups, rules, seed)
+    found["next test: bits expected and found"] = _next_tests(groups, rules)
     return found
 
 
-def _truth(patients: Patients, rows: Sequence[int]) -> list[str]:
-    return [load_tree().leaves[patients.leaf[i]] for i in rows]
-
-
-def _of_some(
-    sources: Mapping[str, Source], patients: Patients, bundle: Bundle, said: list[Assessment], rows: list[int]
+def _compared(
+    scores: Mapping[str, ev.Array],
+    y: npt.NDArray[np.int64],
+    people: npt.NDArray[np.str_],
+    method: str,
+    modalities: Sequence[str],
+    seed: int,
 ) -> dict[str, Any]:
-    truth, chosen = _truth(patients, rows), patients.modalities(rows[0])
-    rarest = min(chosen, key=lambda m: len(np.unique(sources[m].group)))
-    groups = sources[rarest].group[patients.rows[rarest][rows]]
-    fused = [said[i] for i in rows]
-    alone = {
-        m: [fuse([sources[m].finding(int(patients.rows[m][i]))], bundle) for i in rows]
-        for m in chosen
-        if len(chosen) > 1
+    """The active method's figures; the other's; each modality's alone; and the fusion against the best of those."""
+    alone = {m: scores[m] for m in modalities if m in scores}
+    found: dict[str, Any] = {
+        "figures": figures(scores[method], y, people, seed),
+        "methods": {name: figures(scores[name], y, people, seed) for name in METHODS},
+        "alone": {m: figures(p, y, people, seed) for m, p in alone.items()},
     }
-    figures = lineage_figures(fused, truth, groups)
-    return {
-        "n": len(rows),
-        "data": "virtual patients: predictions of different people with one diagnosis",
-        "split": "people whom the fusion has not learned from",
-        "people": {m: len(np.unique(sources[m].group[patients.rows[m][rows]])) for m in chosen},
-        **({"figures": figures} if figures else {}),
-        "fusion": answers(fused, truth),
-        "alone": {
-            m: answers(one, truth) | {"figures": lineage_figures(one, truth, groups)} for m, one in alone.items()
-        },
-    }
-
-
-def lineage_figures(said: Sequence[Assessment], truth: Sequence[str], groups: Any) -> dict[str, dict[str, float]]:
-    """Every figure of ml.calibration with its 95 % interval, for LINEAGES; {} where all patients are of one lineage."""
-    y = np.array([LINEAGES.index(lineage_of(leaf)) for leaf in truth])
-    if len(set(y)) < 2:
-        return {}
-    p = np.array(
-        [
-            [
-                a.probabilities["aml"] - a.probabilities["apl"] if name == "aml_other" else a.probabilities[name]
-                for name in LINEAGES
-            ]
-            for a in said
-        ]
-    )
-    figures = measure(np.clip(p, 0, 1), y, np.asarray(groups), rounds=ROUNDS)
-    return {
-        name: {k: round(v, 4) for k, v in vars(figure).items()}
-        for name, figure in figures.items()
-        if np.isfinite(figure.value)
-    }
-
-
-def answers(said: Sequence[Assessment], truth: Sequence[str]) -> dict[str, Any]:
-    """How often there is an answer, how often it is right, how deep it goes, and whether the set holds the truth."""
-    tree = load_tree()
-    assessed = [(a.answer["node"], leaf) for a, leaf in zip(said, truth, strict=True) if a.answer]
-    covered = [any(leaf in tree.leaves_under(n) for n in a.prediction_set) for a, leaf in zip(said, truth, strict=True)]
-    alerts = [(bool(a.urgent), leaf == "apl") for a, leaf in zip(said, truth, strict=True)]
-    return {
-        "abstained": share(not a.answer for a in said),
-        "right_when_assessed": share(leaf in tree.leaves_under(node) for node, leaf in assessed),
-        "answers": dict(Counter(node for node, _ in assessed).most_common(12)),
-        "depth": round(float(np.mean([tree.depth(node) for node, _ in assessed])), 2) if assessed else None,
-        "set_covers": share(covered),
-        "set_leaves": round(
-            float(np.mean([sum(len(tree.leaves_under(n)) for n in a.prediction_set) for a in said])), 2
-        ),
-        "contradiction": share(bool(a.discordance) for a in said),
-        "apl_alert_in_apl": share(alert for alert, is_apl in alerts if is_apl),
-        "apl_alert_in_others": share(alert for alert, is_apl in alerts if not is_apl),
-    }
-
-
-def share(hits: Any) -> dict[str, float] | None:
-    """A share with its 95 % Wilson interval."""
-    said = list(hits)
-    if not said:
-        return None
-    n, p, z = len(said), float(np.mean(said)), 1.96
-    centre, spread = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
-    return {"n": n, "value": round(p, 4), "low": round(float(max(low, 0)), 4), "high": round(float(min(high, 1)), 4)}
-
-
-def _mixed_up(sources: Mapping[str, Source], patients: Patients, bundle: Bundle, seed: int) -> dict[str, Any]:
-    """One modality of a patient is another's, of a different lineage: how often is that noticed, or left unanswered."""
-    rng = np.random.default_rng(seed)
-    pairs = [i for i in range(len(patients)) if len(patients.modalities(i)) == 2]
-    said: dict[str, list[Assessment]] = {}
-    for i in rng.permutation(pairs)[:600]:
-        a, b = patients.modalities(i)
-        j = int(rng.choice([k for k in pairs if patients.modalities(k) == (a, b)]))
-        if lineage_of(_truth(patients, [i])[0]) != lineage_of(_truth(patients, [j])[0]):
-            findings = [sources[a].finding(int(patients.rows[a][i])), sources[b].finding(int(patients.rows[b][j]))]
-            said.setdefault(f"{a}+{b}", []).append(fuse(findings, bundle))
-    return {
-        key: {"contradiction": share(bool(x.discordance) for x in some), "abstained": share(not x.answer for x in some)}
-        for key, some in sorted(said.items())
-    }
-
-
-def report_pairs(pairs: Mapping[str, Source], bundle: Bundle) -> dict[str, Any]:
-    """Real people with labs and expression, of the half that the fusion has not learned from; {} if there are none."""
-    if not pairs:
-        return {}
-    patients = patients_of(pairs, 1)
-    means = next(iter(pairs.values())).means[next(iter(patients.rows.values()))]
-    truth = [tuple(np.array(load_tree().leaves)[mask]) for mask in means]
-    both = [patients.findings(i, pairs) for i in range(len(patients))]
-    alone = {m: [fuse([f for f in one if f.modality == m], bundle) for one in both] for m in pairs}
-    return {
-        "real pairs: labs and expression of the same person": {
-            "n": len(patients),
-            "data": "real people; both predictions are held out",
-            "split": "people whom the fusion has not learned from",
-            "fusion": _pair_figures([fuse(one, bundle) for one in both], truth),
-            "alone": {m: _pair_figures(one, truth) for m, one in alone.items()},
+    if alone:
+        by_loss = min(alone, key=lambda m: log_loss(alone[m], y))
+        most_right = max(alone, key=lambda m: float((alone[m].argmax(axis=1) == y).mean()))
+        found["against_best"] = {
+            "log_loss": {
+                "modality": by_loss,
+                **difference(scores[method], alone[by_loss], y, people, seed)["log_loss"],
+            },
+            "accuracy": {
+                "modality": most_right,
+                **difference(scores[method], alone[most_right], y, people, seed)["accuracy"],
+            },
         }
-    }
+    return found
 
 
-def _pair_figures(said: list[Assessment], truth: list[tuple[str, ...]]) -> dict[str, Any]:
-    """Of the true label, a set of leaves: its log-loss, whether the most probable subtype is in it, and the answers."""
-    tree = load_tree()
-    p = [sum(a.probabilities[leaf] for leaf in leaves) for a, leaves in zip(said, truth, strict=True)]
-    best = [max(tree.leaves, key=a.probabilities.__getitem__) for a in said]
-    assessed = [(a.answer["node"], leaves) for a, leaves in zip(said, truth, strict=True) if a.answer]
+def _pairs(
+    patients: Patients, outputs: Outputs, method: str, sources: Mapping[str, Source], seed: int
+) -> dict[str, Any]:
+    """Real people, over the labels of expression (their subtypes), and over the lineages."""
+    bundle = sources["expression"].bundle
+    member = ev.membership(bundle.leaves)
+    common = common_leaves(sources, patients)
+    y = np.array([int(np.argmax((member == row).all(axis=1))) for row in patients.truth])
+    scores = {name: classes(p, common, member) for name, p in outputs.items()}
+    lineages = {name: classes(p, common, lineage_matrix()) for name, p in outputs.items()}
+    at = lineage_index()[patients.leaf]
     return {
-        "log_loss": round(float(-np.mean(np.log(np.maximum(p, 1e-12)))), 4),
-        "most_probable_is_right": share(leaf in leaves for leaf, leaves in zip(best, truth, strict=True)),
-        "abstained": share(not a.answer for a in said),
-        "right_when_assessed": share(bool(set(leaves) & set(tree.leaves_under(node))) for node, leaves in assessed),
-        "contradiction": share(bool(a.discordance) for a in said),
+        "n": len(patients),
+        "data": "real people; both predictions are held out",
+        "split": "5 folds of people; weights from the other folds",
+        **_compared(scores, y, patients.people, method, patients.modalities, seed),
+        "lineage": _compared(lineages, at, patients.people, method, patients.modalities, seed),
     }
+
+
+def _answers(group: Group, by_fold: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """How often there is an answer, how often it is right, whether the sets hold the truth, and the APL alert."""
+    tree, rows = load_tree(), group.usual(by_fold)
+    said = [_answer(group, i, by_fold[int(group.fold[i])]["thresholds"]) for i in rows]
+    leaf = [tree.leaves[k] for k in group.patients.leaf[rows]]
+    assessed = [(a["node"], name) for a, name in zip(said, leaf, strict=True) if a]
+    found = {
+        "abstained": share(a is None for a in said),
+        "right_when_assessed": share(name in tree.leaves_under(node) for node, name in assessed),
+        "depth": round(float(np.mean([tree.depth(node) for node, _ in assessed])), 2) if assessed else None,
+        "contradiction": share(
+            bool(group.strength[i] >= by_fold[int(group.fold[i])]["thresholds"]["discordance"]) for i in rows
+        )
+        if len(group.patients.rows) > 1
+        else None,
+        "sets": {f"{c:.0%}": _sets(group, by_fold, at) for at, c in enumerate(COVERAGES)},
+    }
+    return found | (_apl(group, by_fold) if is_looked_at(group.readings[0]) else {})
+
+
+def _answer(group: Group, i: int, thresholds: Mapping[str, Any]) -> dict[str, Any] | None:
+    stops = [node for node, strength in group.stops[i].items() if strength >= thresholds["discordance"]]
+    return answer(group.p[i], group.readings[i], stops, thresholds)
+
+
+def _sets(group: Group, by_fold: Mapping[int, dict[str, Any]], at: int) -> dict[str, Any]:
+    rows, held, fits, sizes = group.usual(by_fold), [], [], []
+    for i in rows:
+        by = by_fold[int(group.fold[i])]["conformal"]["promises"][at]["by"]
+        thresholds = by.get(group.key, by["otherwise"])
+        if thresholds is None:
+            return {}
+        inside = conformal.inside(group.p[i], group.evidence[i], thresholds)
+        fits.append(bool(inside.any()))
+        held.append(bool(inside[group.patients.leaf[i]]))
+        shown = inside if fits[-1] else conformal.credible(group.p[i], group.evidence[i], 0.0)
+        sizes.append((len(conformal.cover(group.p[i], shown)), bool(shown[group.patients.leaf[i]])))
+    lineage = lineage_index()[group.patients.leaf[rows]]
+    return {
+        "covers": share(held),
+        "covers_as_shown": share(hit for _, hit in sizes),
+        "nothing_fits": share(not one for one in fits),
+        "nodes": round(float(np.mean([count for count, _ in sizes])), 2),
+        "by_lineage": {LINEAGES[k]: share(np.array(held)[lineage == k]) for k in np.unique(lineage)},
+    }
+
+
+def _apl(group: Group, by_fold: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    apl = load_tree().leaves.index("apl")
+    sick = group.apl(by_fold)
+    well = [i for i in group.usual(by_fold) if group.patients.leaf[i] != apl]
+
+    def alerts(rows: Any) -> Any:
+        limits = {fold: rules["thresholds"]["urgent_apl"] for fold, rules in by_fold.items()}
+        return share(apl_alert(group, i, limits[int(group.fold[i])]) for i in rows)
+
+    return {
+        "apl_alert_in_apl": alerts(sick),
+        "apl_people": len(np.unique(group.patients.people[sick])),
+        "apl_alert_in_others": alerts(well),
+    }
+
+
+def _overall(groups: Mapping[str, Group], by_fold: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Over all combinations alike: coverage of the sets, APL found and alerts raised, and the risk–coverage curve."""
+    sets = {f"{c:.0%}": [s for g in groups.values() if (s := _sets(g, by_fold, at))] for at, c in enumerate(COVERAGES)}
+    seen = [_apl(g, by_fold) for g in groups.values() if is_looked_at(g.readings[0])]
+    return {
+        "n": sum(len(g.usual(by_fold)) for g in groups.values()),
+        "sets": {
+            c: {"covers": _pooled(some, "covers"), "as_shown": _pooled(some, "covers_as_shown")}
+            for c, some in sets.items()
+        },
+        "apl_alert_in_apl": _pooled(seen, "apl_alert_in_apl"),
+        "apl_alert_in_others": _pooled(seen, "apl_alert_in_others"),
+        "risk_coverage": _risk_coverage(groups, by_fold),
+    }
+
+
+def _pooled(some: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+    said = [one[key] for one in some if one[key]]
+    n = sum(one["n"] for one in said)
+    return {"n": n, "value": round(sum(one["n"] * one["value"] for one in said) / max(n, 1), 4)}
+
+
+def _risk_coverage(groups: Mapping[str, Group], by_fold: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Share wrong among the surest answers, by the share answered; and where the bundle's thresholds stand on it.
+
+    An answer is the most probable lineage among those that the combination sees; what is sure is its probability.
+    """
+    sure, wrong = [], []
+    for group in groups.values():
+        scores, y = lineage_scores(group, {"p": group.p}, group.usual(by_fold))
+        sure.append(scores["p"].max(axis=1))
+        wrong.append(scores["p"].argmax(axis=1) != y)
+    order = np.argsort(-np.concatenate(sure), kind="stable")
+    errors = np.concatenate(wrong)[order]
+    risk = np.cumsum(errors) / np.arange(1, len(errors) + 1)
+    at = np.unique(np.linspace(0.05, 1, 20).round(2))
+    return {
+        "coverage": at.tolist(),
+        "risk": [round(float(risk[max(int(c * len(risk)) - 1, 0)]), 4) for c in at],
+        "area": round(float(risk.mean()), 4),
+    }
+
+
+def _mixed_up(groups: Mapping[str, Group], rules: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """One finding of a patient is another's, of a different lineage: how often that is noticed, beside the usual."""
+    rng, found = np.random.default_rng(seed), {}
+    limit = rules["thresholds"]["discordance"]
+    for key, group in groups.items():
+        rows = group.usual(range(99))
+        if len(group.patients.rows) != 2 or not len(rows):
+            continue
+        lineage = lineage_index()[group.patients.leaf]
+        hits = []
+        for i, j in zip(rng.permutation(rows), rng.permutation(rows), strict=True):
+            if lineage[i] != lineage[j]:
+                said = contradiction(group.readings[i][0], group.readings[j][1], tree_prior())
+                hits.append(bool(said and said.strength >= limit))
+        found[key] = {"contradiction": share(hits), "usual": share(group.strength[rows] >= limit)}
+    return found
+
+
+def _next_tests(groups: Mapping[str, Group], rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Present → missing: the bits expected of the missing modality, and those that it gave when it came."""
+    found: dict[str, Any] = {}
+    for key, group in groups.items():
+        for position, added in enumerate(group.patients.modalities):
+            rest = [k for k in range(len(group.patients.rows)) if k != position]
+            if not rest:
+                continue
+            statistics = replace(Statistics.of(rules["next_test"][added]), usable=1.0)
+            rows = group.usual(range(99))[:150]
+            before = [ev.posterior(tree_prior(), ev.total([group.readings[i][k] for k in rest])) for i in rows]
+            expected = [expected_reduction(statistics, p) for p in before]
+            given = [float(entropy(p) - entropy(group.p[i])) for p, i in zip(before, rows, strict=True)]
+            present = "+".join(group.patients.modalities[k] for k in rest)
+            found[f"{present} → {added}"] = {
+                "expected": round(float(np.mean(expected)), 3),
+                "found": round(float(np.mean(given)), 3),
+                "n": len(rows),
+                "of": key,
+            }
+    return found
 
 
 def data_of(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
@@ -186,53 +334,3 @@ def data_of(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
         }
         for s in sources.values()
     ]
-
-
-def card(manifest: Mapping[str, Any]) -> str:
-    """The card for people, from the manifest."""
-    thresholds, with_ = manifest["thresholds"], manifest["bundles"]
-    lines = [
-        f"# {manifest['name']} {manifest['version']}",
-        "",
-        manifest["intended_use"],
-        "",
-        "## Learned",
-        "",
-        "| modality | weight | in-scope minimum | learned with |",
-        "|---|---|---|---|",
-        *(
-            f"| {m} | {w:.2f} | {thresholds['in_scope'][m]:.2f} | {with_.get(m, {}).get('reference', '–')} |"
-            for m, w in manifest["weights"].items()
-        ),
-        "",
-        f"Thresholds of the answer by depth (rare combinations): {thresholds['level']['otherwise']}.",
-        f"Contradiction from {np.exp(thresholds['discordance']):.0f} to 1 on each side.",
-        f"APL alert from a probability of {thresholds['urgent_apl']['otherwise']:.3f}.",
-        "",
-        "## Measured, on people that the fusion has not learned from",
-        "",
-        HEAD,
-        "|---|---|---|---|---|---|---|",
-        *(_row(name, said) for name, said in manifest["metrics"].items() if "fusion" in said),
-        "",
-        "Intervals are 95 %. Each modality alone beside the fusion, and mixed-up results: `bundle.json`, `metrics`.",
-        "",
-        "## Limits",
-        "",
-        *(f"- {limit}" for limit in manifest["limits"]),
-        "",
-        f"Data: {'; '.join(d['name'] for d in manifest['data'])}. Licence: {manifest['licence']}.",
-        f"Reproduce: `{manifest['trained']['command']}`.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _row(name: str, said: Mapping[str, Any]) -> str:
-    def figure(of: Mapping[str, Any] | None) -> str:
-        return interval_text(of) if of else "–"
-
-    fusion = said["fusion"]
-    lineage = said.get("figures", {})
-    shares = [fusion.get(key) for key in ("abstained", "right_when_assessed", "set_covers")]
-    cells = [*shares, lineage.get("accuracy"), lineage.get("log_loss")]
-    return f"| {name} | {said['n']} | " + " | ".join(figure(cell) for cell in cells) + " |"

@@ -49,7 +49,9 @@ def features(evidence: Mapping[str, ev.Array], prior: ev.Array) -> npt.NDArray[n
 
 def ensemble(seed: int) -> Pipeline:
     """The scikit-learn estimator, as it is fitted."""
-    inputs = make_union(SimpleImputer(strategy="constant", fill_value=0.0), MissingIndicator(features="all"))
+    inputs = make_union(
+        SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True), MissingIndicator(features="all")
+    )
     members = [
         ("linear", LogisticRegression(C=1.0, max_iter=2000)),
         ("trees", ExtraTreesClassifier(40, max_depth=7, min_samples_leaf=10, random_state=seed)),

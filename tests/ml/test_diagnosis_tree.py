@@ -31,7 +31,7 @@ def test_children_split_their_parent_without_rest_or_overlap():
 
 
 def test_codes_have_the_form_of_their_system():
-    forms = {"icd_o_3": r"9[5-9]\d\d/3", "snomed_ct": r"\d{6,18}"}
+    forms = {"icd_o_3": r"9[5-9]\d\d/3", "icd_10": r"[CD]\d\d\.\d", "snomed_ct": r"\d{6,18}"}
     coded = [(node.id, system, code) for node in TREE.nodes.values() for system, code in node.codes.items()]
     assert len(coded) > 25
     assert [said for said in coded if not re.fullmatch(forms[said[1]], said[2])] == []
@@ -55,6 +55,24 @@ def test_lowest_common_ancestor(ids, expected):
 def test_lowest_common_ancestor_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no node"):
         TREE.lowest_common_ancestor([])
+
+
+def test_a_code_is_the_nodes_own_or_that_of_the_nearest_above():
+    assert TREE.code_of("apl", "icd_10") == ("C92.4", True)
+    assert TREE.code_of("aml_npm1", "icd_10") == ("C92.0", False)
+    assert TREE.code_of("b_all_dux4", "icd_o_3") == ("9835/3", False)
+    assert TREE.code_of("no_leukaemia", "icd_10") is None
+
+
+def test_every_entity_without_a_node_is_counted_somewhere():
+    assert len(TREE.without_node) >= 10
+    assert all(one["falls_under"] in TREE.nodes and one["classification"] for one in TREE.without_node)
+
+
+def test_the_page_that_draws_the_tree_is_of_this_tree():
+    from bench import tree
+
+    assert tree.TARGET.read_text("utf-8") == tree.page(), "run: python -m bench.tree"
 
 
 def test_paths_and_depths():
@@ -96,7 +114,8 @@ GROUP = next(i for i, entry in enumerate(SAID["node"]) if entry["id"] == "aml_cb
         (break_entry(LEAF, prior=None), r"apl: a leaf needs \['prior'\]"),
         (break_entry(GROUP, prior=0.1), "aml_cbf: .*belong to leaves"),
         (break_entry(LEAF, seen_by=["eyes"]), "apl: unknown modalities"),
-        (break_entry(LEAF, codes={"icd_10": "C92.4"}), "apl: unknown code systems"),
+        (break_entry(LEAF, codes={"icd_9": "205.0"}), "apl: unknown code systems"),
+        ({**SAID, "without_node": [{"name": "X", "falls_under": "nowhere"}]}, "counted under a node"),
         (break_entry(GROUP + 2, parent="aml"), "aml_cbf: a group of one"),
     ],
 )
