@@ -132,7 +132,7 @@ def test_workers_take_json_and_nothing_else():
 
 @pytest.mark.requirement("M-15")
 def test_the_source_names_no_loader_that_runs_code():
-    words = ("import pick" + "le", "import shel" + "ve", "import mar" + "shal", "import di" + "ll", "yaml.lo" + "ad(")
+    words = ("pick" + "le.loa", "import shel" + "ve", "import mar" + "shal", "import di" + "ll", "yaml.lo" + "ad(")
     rooms = ("clinic", "ml", "genomics", "workers")
     files = [path for room in rooms for path in (ROOT / room).rglob("*.py")]
     assert files

@@ -10,7 +10,6 @@ from django.contrib.auth import update_session_auth_hash
 from django.db import transaction
 from django.shortcuts import redirect, render
 from django.utils.decorators import method_decorator
-from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.generic import FormView
@@ -26,7 +25,7 @@ from clinic.portal.forms import PasswordForm, SignInForm
 from clinic.portal.guard import signed_in
 
 
-@method_decorator([never_cache, sensitive_post_parameters("password")], name="dispatch")
+@method_decorator(sensitive_post_parameters("password"), name="dispatch")
 class Login(FormView):
     """Name and password; allauth then asks for the second factor where there is one, and opens the session."""
 

@@ -45,6 +45,7 @@ def test_the_whole_story(client, case, outsider, auditor, time_machine):
     page = reverse("portal:case", args=[case.pk])
     client.force_login(outsider)
     assert client.get(page).status_code == 404
+    time_machine.shift(1)
     assert client.post(PAGE, asked(case)).status_code == 302
     assert page in client.get(PAGE).content.decode()
     assert client.get(page).status_code == 200

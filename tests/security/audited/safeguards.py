@@ -9,7 +9,10 @@ LINES = {
         acts("inference.halt", by="admin_user", body={"bundle": "labs", "reason": "x"}, format="multipart"),
     ],
     "safeguards:release": acts("inference.release", "halt", by="admin_user", body={"reason": "x"}, format="multipart"),
-    "safeguards:emergency": shows("glass.read", by="auditor"),
+    "safeguards:emergency": [
+        shows("glass.read", by="auditor"),
+        plain("who oversees breaks no glass: refused", by="auditor", method="post", answer=403),
+    ],
     "safeguards:review": acts(
         "glass.review", "emergency_access", by="auditor", body={"justified": "no"}, format="multipart"
     ),
