@@ -20,6 +20,7 @@ from clinic.safeguards import halts
 from ml.bundle import Bundle, BundleError
 from ml.findings import BUNDLE_OF_MODALITY, COMPANION_OF_MODALITY, Finding, QualityFlag
 from workers import pictures
+from workers.labs_site import recalibration, with_flag
 from workers.modalities import MODALITIES, bundle_of, function
 
 PROGRESS_SECONDS = 0.4
@@ -95,7 +96,9 @@ def finding_of(
         inputs = [(f"{item.pk}/{n}", image) for item in items for n, image in enumerate(load(item))]
         return function(how.predict)(inputs, bundle, **more, **_companion(bundles, modality)), inputs
     newest = max(items, key=lambda item: (item.received_at, item.pk))
-    return _with_leftovers(function(how.predict)(load(newest), bundle, **more), newest, items), []
+    local, unfit = recalibration(newest.case.patient.site, bundle) if modality == "labs" else ({}, None)
+    finding = with_flag(function(how.predict)(load(newest), bundle, **more, **local), unfit)
+    return _with_leftovers(finding, newest, items), []
 
 
 def loaded(item: StudyItem) -> Any:

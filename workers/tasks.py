@@ -79,8 +79,8 @@ def read_again(item: StudyItem, made: Path) -> dict[str, object]:
 
 
 def _options(item: StudyItem) -> dict[str, object]:
-    """What the item was sent with; of expression also the record's sex, against which the sex genes are checked."""
-    known = {"sex": item.case.patient.sex} if item.kind == "expression" else {}
+    """What the item was sent with, and the record's sex: sex genes are checked against it, usual ranges hang on it."""
+    known = {"sex": item.case.patient.sex} if item.kind in ("expression", "labs") else {}
     return {**item.options, **known}
 
 

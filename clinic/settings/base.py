@@ -104,6 +104,7 @@ CACHES = {"default": {"BACKEND": "clinic.shared_cache.SharedFileCache", "LOCATIO
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Files. Private: nothing under FILES_ROOT is ever served by a static route.
+LABS_SITES = Path(env("MARROW_LABS_SITES", default=str(HOME / "labs-sites")))  # recalibrations of labs by site code
 FILES_ROOT = Path(env("MARROW_FILES", default=str(HOME / "files")))
 FILE_KEYS = env.list("MARROW_FILE_KEYS", default=[])  # id:base64; the first seals, every one opens
 FILE_KEYS_FILE = Path(env("MARROW_FILE_KEYS_FILE", default=str(HOME / "file_keys")))

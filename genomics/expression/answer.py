@@ -61,25 +61,29 @@ def answer(
     return _said(status, path[sure - 1], path, _why(path, sure, known=known))
 
 
-def _path(
-    best: str, p: Mapping[str, float], leaves: Mapping[str, tuple[str, ...]], thresholds: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """From the lineage down to ``best``: groups by what lies under them, the last step by the label alone."""
+def steps_to(
+    best: str, p: Mapping[str, float], leaves: Mapping[str, tuple[str, ...]]
+) -> list[tuple[str, str | None, float]]:
+    """(node, label, probability) from the lineage down to the label ``best``; groups have no label."""
     tree, of_node = load_tree(), node_probabilities(p, leaves)
     nodes = tree.path(place_of(leaves)[best])
     start = next((k for k, node in enumerate(nodes) if node in LINEAGES), len(nodes) - 1)
     *above, last = nodes[start:]
     if last not in tree.leaves and of_node[last] > p[best]:  # a remainder: its node holds other labels too
         above.append(last)
-    steps = [_step(node, tree.nodes[node].name, of_node[node], thresholds, node) for node in above]
-    name = tree.nodes[last].name if last not in above else best
-    return [*steps, _step(last, name, p[best], thresholds, best) | {"label": best}]
+    return [*((node, None, of_node[node]) for node in above), (last, best, p[best])]
 
 
-def _step(node: str, name: str, probability: float, thresholds: Mapping[str, float], of: str) -> dict[str, Any]:
-    needed = thresholds.get(of, thresholds[OTHERWISE])
-    step = {"node": node, "name": name, "label": None, "probability": probability, "needed": needed}
-    return step | {"sure": probability >= needed}
+def _path(
+    best: str, p: Mapping[str, float], leaves: Mapping[str, tuple[str, ...]], thresholds: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    path: list[dict[str, Any]] = []
+    for node, label, probability in steps_to(best, p, leaves):
+        needed = thresholds.get(label or node, thresholds[OTHERWISE])
+        name = label if any(step["node"] == node for step in path) else load_tree().nodes[node].name
+        step = {"node": node, "name": name, "label": label, "probability": probability, "needed": needed}
+        path.append(step | {"sure": probability >= needed})
+    return path
 
 
 def _said(status: str, step: dict[str, Any] | None, path: list[dict[str, Any]], why: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ Names = npt.NDArray[np.object_]
 ALL_FILE, AML_FILE = "all_log10cpm_genes_x_samples.csv.gz", "aml_log2tpm_samples_x_genes.csv.gz"
 RAW_FILE = "ball_raw_counts_genes_x_samples.txt.gz"
 LINEAGE_ONLY = "GSE228632"
+RAW_PREFIX = "raw "
 BLURRED = "Cohort7_8"  # all T-ALL; its batch correction has made B- and T-cell genes as high as in B-ALL
 BLURRED_WEIGHT = 0.04
 OTHER_B = "B-ALL other"
@@ -87,6 +88,21 @@ def aml_label(who: str) -> str:
     """The label of a TCGA genetic subtype; those with too few cases, or that expression cannot see, are AML other."""
     name = {**AML_NAMES, "KMT2A-r": "KMT2A-r AML"}.get(who, who)
     return name if name in AML_KEPT else OTHER_AML
+
+
+def raw_cohort(table: ExpressionTable) -> Cohort:
+    """GSE228632 once more, as counted: what no batch correction has touched. Its people are those of ``load_all``."""
+    panel = load_genes().panels["all_panel"]
+    difference = t_over_b(panel_ranks(table, panel, per_length=False, floor=0.0), panel)
+    ids = pd.Series([RAW_PREFIX + sample for sample in table.samples])
+    people = pd.Series(table.samples).str.replace("-", ".").str.replace("_r$", "", regex=True)
+    lineage = pd.Series("B-ALL", index=ids.index)
+    kind = lineage.mask(difference > CONFLICT, "")
+    table = replace(table, samples=tuple(ids))
+    return Cohort(
+        table,
+        *(_names(c) for c in (lineage.map(lambda _: ""), lineage, kind, people, lineage.map(lambda _: LINEAGE_ONLY))),
+    )
 
 
 def load_raw(data: Path) -> ExpressionTable:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MARKERS = Path(__file__).with_name("markers.csv")
 TOP_GENES = 20
 UNUSUAL = 0.15  # difference of ranks from which a marker is high or low
+WHOLE = "Profile as a whole"
+WHOLE_NOTE = "how well all genes together lie among those of B-ALL (share that its main components rebuild)"
 METHOD = "exact contributions to the log-odds of a linear model on within-sample ranks"
 
 
@@ -40,16 +42,23 @@ def explain(says: dict[str, HeadSays], way: list[str], bundle: Bundle) -> dict[s
 def _step(said: HeadSays) -> dict[str, Any]:
     answer, rival = (int(k) for k in np.argsort(-said.p)[:2])
     each, intercept = contributions(said, answer, rival)
+    whole = float(said.pushes[answer] - said.pushes[rival])
     top = np.argsort(-np.abs(each))[:TOP_GENES]
     return {
         "head": said.head.name,
         "answer": said.head.classes[answer],
         "against": said.head.classes[rival],
-        "log_odds": float(each.sum() + intercept),
+        "log_odds": float(each.sum() + intercept + whole),
         "intercept": intercept,
         "other_genes": float(each.sum() - each[top].sum()),
-        "genes": [_gene(said, int(k), float(each[k])) for k in top if each[k]],
+        "genes": [_whole(whole)] * bool(whole) + [_gene(said, int(k), float(each[k])) for k in top if each[k]],
     }
+
+
+def _whole(contribution: float) -> dict[str, Any]:
+    """What is no gene's, in the shape of one, so that whoever adds the genes up gets the log-odds."""
+    direction = "for" if contribution > 0 else "against"
+    return {"gene": None, "symbol": WHOLE, "contribution": contribution, "direction": direction, "note": WHOLE_NOTE}
 
 
 def _gene(said: HeadSays, k: int, contribution: float) -> dict[str, Any]:

@@ -59,13 +59,15 @@ class Head:
 
 @dataclass(frozen=True)
 class HeadSays:
-    """What a head makes of one sample. ``ranks`` (g,) is NaN where the gene is absent."""
+    """What a head makes of one sample. ``ranks`` (g,): NaN where a gene is absent; ``logits`` (k,): of genes alone."""
 
     head: Head
     p: Array
     in_scope: float
     overlap: float
     ranks: Array
+    logits: Array
+    pushes: Array  # (k,) nats that something else than single genes has added to each class
 
     @property
     def speaks(self) -> bool:
@@ -101,13 +103,13 @@ def similarity(ranks: Array, centroids: Array) -> Array:
 def listen(head: Head, table: ExpressionTable) -> HeadSays:
     """What ``head`` says of the one sample of ``table``; its training share where too few genes are there to judge."""
     ranks = panel_ranks(table, head.genes, per_length=head.per_length, floor=head.floor)
-    overlap = float(np.isfinite(ranks).mean())
+    overlap, none = float(np.isfinite(ranks).mean()), np.zeros(len(head.classes))
     if overlap < head.min_overlap:
-        return HeadSays(head, np.array(head.share), 1.0, overlap, ranks[0])
+        return HeadSays(head, np.array(head.share), 1.0, overlap, ranks[0], none, none)
     logits = head.weight @ np.nan_to_num(ranks[0] - head.mean) + head.bias
     alike = similarity(ranks, head.centroids)[0]
     in_scope = float(expit((alike - head.scope["middle"]) / head.scope["width"]))
-    return HeadSays(head, softmax(logits / head.temperature), in_scope, overlap, ranks[0])
+    return HeadSays(head, softmax(logits / head.temperature), in_scope, overlap, ranks[0], logits, none)
 
 
 def contributions(says: HeadSays, answer: int, rival: int) -> tuple[Array, float]:

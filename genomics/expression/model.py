@@ -8,7 +8,8 @@ import numpy as np
 
 from genomics.expression.answer import SURE, answer
 from genomics.expression.explain import explain
-from genomics.expression.heads import CONFLICT, ROLES, HeadSays, compose, listen, load_heads, t_over_b
+from genomics.expression.heads import CONFLICT, ROLES, HeadSays, compose, t_over_b
+from genomics.expression.joint import judge
 from ml.findings import Finding, InputRejected, QualityFlag
 
 if TYPE_CHECKING:
@@ -34,18 +35,18 @@ def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int
             problem=f"It holds {len(table.samples)} samples.",
             remedy="Name one with the option `sample`.",
         )
-    heads, says = load_heads(bundle), {}
-    for done, role in enumerate(ROLES):
-        if progress:
-            progress(done, len(ROLES), f"expression: {role}")
-        says[role] = listen(heads[role], table)
+    judged = judge(
+        table, bundle, progress and (lambda role: progress(ROLES.index(role), len(ROLES), f"expression: {role}"))
+    )
     if progress:
         progress(len(ROLES), len(ROLES), "expression: done")
+    says, scope = judged.says, judged.in_scope
+    heads = {role: said.head for role, said in says.items()}
     labels, joint = compose({r: said.p[None] for r, said in says.items()}, {r: h.classes for r, h in heads.items()})
     probabilities = dict(zip(labels, joint[0].tolist(), strict=True))
-    aml, low = float(says["lineage"].p[1]), float(bundle.manifest["thresholds"]["low_scope"])
-    scope = says["lineage"].in_scope * (aml * says["aml"].in_scope + (1 - aml) * says["kind"].in_scope)
-    answered = answer(probabilities, bundle.leaves, _thresholds(bundle), in_scope=scope >= low)
+    aml, low, way = float(says["lineage"].p[1]), float(bundle.manifest["thresholds"]["low_scope"]), _way(says)
+    known = not any(judged.novel.get(role) for role in way)
+    answered = answer(probabilities, bundle.leaves, _thresholds(bundle), in_scope=scope >= low, known=known)
     return Finding(
         modality="expression",
         bundle=bundle.reference,
@@ -57,7 +58,7 @@ def predict(table: ExpressionTable, bundle: Bundle, progress: Callable[[int, int
         training_share=bundle.training_share,
         quality=(*table.flags, *_overlap_flags(says)),
         reasons=tuple(_reasons(says, aml, scope, low)),
-        explanation=explain(says, _way(says), bundle) | {"answer": answered, "scale": table.scales[0]},
+        explanation=explain(says, way, bundle) | {"answer": answered, "scale": table.scales[0]},
     )
 
 

@@ -10,6 +10,7 @@ from genomics.labs.analytes import load_analytes
 from genomics.labs.found import Found, candidates_of
 from genomics.labs.observations import as_number, read_panels
 from genomics.labs.tabular import ID_COLUMNS, from_table
+from genomics.packed import is_workbook
 from genomics.tables import decode, read_bytes, read_table
 from ml.findings import InputRejected, QualityFlag
 
@@ -59,14 +60,18 @@ class LabPanels:
 
 
 def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Read ``source`` (CSV, TSV or JSON) and write ``labs.json`` to ``target_dir``.
+    """Read ``source`` (CSV, TSV, workbook or JSON; also in gzip or zip) and write ``labs.json`` to ``target_dir``.
 
     Options: ``sample`` or ``row`` (take this panel), ``many`` (true: several panels are welcome), ``keep_going`` (true:
-    leave out the panels that have a fault of their own).
+    leave out the panels that have a fault of their own), ``sheet`` (of a workbook), ``sex`` (the record's: female,
+    male; of panels that do not state one, for the ranges that differ by sex).
     A value that cannot be is left out, one that is unusual or contradicts others is used; a flag names either.
     Returns {panels, refused, analytes, unused, flags}. Raises InputRejected.
     """
-    found = read_found(source)
+    found = read_found(source, options.get("sheet"))
+    for panel in found.values:
+        if panel not in found.sexes:
+            found.set_sex(panel, options.get("sex"))
     panels = _choose(LabPanels(tuple(found.values), tuple(found.values.values())), options, source.name)
     for panel in panels.ids:
         with found.panel(panel):
@@ -86,8 +91,10 @@ def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dic
     }
 
 
-def read_found(source: Path) -> Found:
+def read_found(source: Path, sheet: str | None = None) -> Found:
     """What ``source`` says, before any panel is chosen. InputRejected where the file as a whole cannot be read."""
+    if is_workbook(source):
+        return from_table(read_table(source, sheet))
     text = decode(read_bytes(source), source.name)
     if text.lstrip()[:1] in ("{", "["):
         return _from_json(text, source.name)

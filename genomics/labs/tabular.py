@@ -6,7 +6,7 @@ import re
 
 from genomics.labs.analytes import Analyte, by_name, plain
 from genomics.labs.found import Found, candidates_of
-from genomics.tables import MISSING, Table, to_numbers, uses_decimal_comma
+from genomics.tables import MISSING, Table, find_decimal_comma, to_numbers, uses_decimal_comma
 from ml.findings import InputRejected
 
 MAX_PANELS = 20_000
@@ -60,6 +60,7 @@ def from_table(table: Table, ids: tuple[str, ...] = ID_COLUMNS) -> Found:
         raise InputRejected(
             "too_large", place=table.name, problem=f"More than {MAX_PANELS} rows.", remedy="Send fewer panels a file."
         )
+    _check_decimals(table)
     found = Found()
     name, value, unit = (column(table, names) for names in (NAME_COLUMNS, VALUE_COLUMNS, UNIT_COLUMNS))
     if name is not None and value is not None:
@@ -69,6 +70,19 @@ def from_table(table: Table, ids: tuple[str, ...] = ID_COLUMNS) -> Found:
     else:
         _read_wide(table, found, ids)
     return found
+
+
+def _check_decimals(table: Table) -> None:
+    """InputRejected (mixed_decimal) where one value has a decimal comma and another a decimal point.
+
+    A comma that may stand between thousands is the fault of its own panel (``number``).
+    """
+    no_values = NOT_ANALYTES | {*NAME_COLUMNS, *UNIT_COLUMNS}
+    try:
+        find_decimal_comma(table, [k for k, cell in enumerate(table.header) if plain(cell) not in no_values])
+    except InputRejected as fault:
+        if fault.code == "mixed_decimal":
+            raise
 
 
 def number(cell: str, name: str, place: str, table: Table) -> float:

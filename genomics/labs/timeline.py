@@ -14,6 +14,7 @@ import numpy.typing as npt
 from genomics.labs.found import Found, candidates_of
 from genomics.labs.observations import as_number, observations_of, panels_of, parse
 from genomics.labs.tabular import DATE_COLUMNS, ID_COLUMNS, column, from_table
+from genomics.packed import is_workbook
 from genomics.tables import Table, decode, read_bytes, read_table
 from ml.findings import InputRejected, QualityFlag
 
@@ -55,7 +56,7 @@ def read_series(source: Path) -> Course:
     """
     if not source.is_file():
         raise InputRejected("missing_file", place=str(source), problem="No such file.", remedy="Check the path.")
-    text = decode(read_bytes(source), source.name)
+    text = "" if is_workbook(source) else decode(read_bytes(source), source.name)
     found = _from_json(text, source.name) if text.lstrip()[:1] in ("{", "[") else _from_table(read_table(source))
     if found.refused:
         raise next(iter(found.refused.values()))

@@ -130,3 +130,22 @@ class TestExplanation:
         assert (placed[0]["x"], placed[0]["y"]) == pytest.approx(made["lineage"].place(says["lineage"].ranks), abs=0.01)
         silent = says | {"aml": dataclasses.replace(says["aml"], overlap=0.1)}
         assert [one["head"] for one in maps.place_case(made, silent, ["lineage", "aml"])] == ["lineage"]
+
+
+def test_the_shipped_bundle_has_maps_thresholds_and_the_whole_profile():
+    shipped = bundle("expression")
+    for label, lineage in (("NPM1", "AML"), ("DUX4-r", "B-ALL"), ("Normal", "Normal")):
+        explained = expression.predict(sample(counts(label)), shipped).explanation
+        one = explained["maps"][0]
+        named = {name: points for name, points in one["cohort"].items() if "corrected" not in name}
+        middles = {name: np.median(points, axis=0) for name, points in named.items()}
+        away = {name: np.hypot(*(middle - (one["x"], one["y"]))) for name, middle in middles.items()}
+        assert min(away, key=away.get) == lineage
+        path = explained["answer"]["path"]
+        assert [step["needed"] for step in path] == [
+            shipped.manifest["thresholds"]["answer"].get(s["label"] or s["node"]) for s in path
+        ]
+    assert shipped.manifest["unknown"]["mean"] > 0.9
+    held_out = shipped.manifest["metrics"]["lineage, Cohort7_8 held out"]
+    assert held_out["called_AML"] == 0
+    assert held_out["called_B-ALL_in_scope"] < 0.1 * held_out["n"]

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from genomics import expression, labs
 from genomics.expression.genes import load_genes
 from genomics.expression.heads import HeadSays, compose, contributions, listen, load_heads
+from genomics.expression.joint import judge
 from genomics.expression.reader import ExpressionTable
 from genomics.labs.features import BASE, CLASSES, FEATURES, features, with_ratios
 from genomics.labs.model import load_members
@@ -80,13 +81,12 @@ class TestExpression:
     @pytest.mark.parametrize("label", ["ETV6::RUNX1", "PML::RARA", "T-ALL"])
     def test_the_genes_add_up_to_the_log_odds(self, label):
         said = expression.predict(sample(counts(label)), bundle("expression")).explanation
-        heads = load_heads(bundle("expression"))
+        judged = judge(sample(counts(label)), bundle("expression")).says
         assert said["steps"][0]["head"] == "lineage"
         for step in said["steps"]:
             parts = sum(gene["contribution"] for gene in step["genes"])
             assert parts + step["other_genes"] + step["intercept"] == pytest.approx(step["log_odds"], abs=1e-9)
-            head = heads[step["head"]]
-            p = dict(zip(head.classes, listen(head, sample(counts(label))).p, strict=True))
+            p = dict(zip(judged[step["head"]].head.classes, judged[step["head"]].p, strict=True))
             assert np.log(p[step["answer"]] / p[step["against"]]) == pytest.approx(step["log_odds"], abs=1e-9)
 
     def test_depth_and_unit_change_nothing(self):
@@ -125,7 +125,9 @@ class TestExpression:
     def test_absent_genes_contribute_nothing(self):
         head = load_heads(bundle("expression"))["lineage"]
         ranks = np.full(len(head.genes), np.nan)
-        each, intercept = contributions(HeadSays(head, np.array([0.5, 0.5]), 1.0, 0.0, ranks), 1, 0)
+        each, intercept = contributions(
+            HeadSays(head, np.array([0.5, 0.5]), 1.0, 0.0, ranks, np.zeros(2), np.zeros(2)), 1, 0
+        )
         assert not each.any()
         assert intercept == pytest.approx((head.bias[1] - head.bias[0]) / head.temperature)
 
