@@ -24,6 +24,7 @@ urlpatterns = [
     path("", include("clinic.safeguards.urls")),
     path("", include("clinic.uploads.urls")),
     path("", include("clinic.interop.urls")),
+    path("tokens/", include("clinic.tokens.urls")),
     path("notices/", include("clinic.notices.urls")),
     path("", include("clinic.portal.urls")),
 ]

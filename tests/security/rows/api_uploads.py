@@ -6,7 +6,7 @@ ROWS = {
     "GET api:uploads": staff(200, others=403),
     "POST api:uploads": staff(201),
     "GET api:upload": staff(200),
-    "PATCH api:upload": staff(415),  # JSON, which the table sends, is no part of a file
+    "PATCH api:upload": staff(400),  # without its header
     "DELETE api:upload": staff(204),
     "POST api:retry_upload": staff(409),
 }
