@@ -9,6 +9,7 @@ from django.db import transaction
 from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.cases.models import Analysis, AnalysisStatus
+from clinic.cases.models import Finding as SavedFinding
 from clinic.monitoring.models import ShadowResult
 from clinic.registry.models import BundleStatus, ModelBundle
 from ml.findings import BUNDLE_OF_MODALITY, Finding
@@ -44,7 +45,9 @@ def _run_one(analysis: Analysis, row: ModelBundle) -> None:
 def _read_along(analysis: Analysis, row: ModelBundle) -> dict[str, object] | None:
     """What the bundle says in place of the one that spoke; None where the analysis has nothing for it."""
     bundle = bundle_of(row.sha256)
-    findings = {saved.modality: Finding.from_dict(saved.body) for saved in analysis.findings.all()}
+    findings = {
+        saved.modality: Finding.from_dict(saved.body) for saved in SavedFinding.objects.filter(analysis=analysis)
+    }
     finding = None
     if row.name != "fusion":
         modality = next(m for m, name in BUNDLE_OF_MODALITY.items() if name == row.name)
