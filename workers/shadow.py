@@ -42,19 +42,19 @@ def _run_one(analysis: Analysis, row: ModelBundle) -> None:
         record(Action.SHADOW_RUN, obj=result, case=analysis.case, detail=told, after=result.assessment)
 
 
-def _read_along(analysis: Analysis, row: ModelBundle) -> dict[str, object] | None:
+def _read_along(analysis: Analysis, shadow: ModelBundle) -> dict[str, object] | None:
     """What the bundle says in place of the one that spoke; None where the analysis has nothing for it."""
-    bundle = bundle_of(row.sha256)
+    bundle = bundle_of(shadow.sha256)
     findings = {
         saved.modality: Finding.from_dict(saved.body) for saved in SavedFinding.objects.filter(analysis=analysis)
     }
     finding = None
-    if row.name != "fusion":
-        modality = next(m for m, name in BUNDLE_OF_MODALITY.items() if name == row.name)
+    if shadow.name != "fusion":
+        modality = next(m for m, name in BUNDLE_OF_MODALITY.items() if name == shadow.name)
         if modality not in findings:
             return None
-        finding = findings[modality] = _predict(analysis, modality, row.sha256)
-    assessment = fused(analysis, list(findings.values()), bundle if row.name == "fusion" else None)
+        finding = findings[modality] = _predict(analysis, modality, shadow.sha256)
+    assessment = fused(analysis, list(findings.values()), bundle if shadow.name == "fusion" else None)
     answer = assessment["answer"]
     return {
         "finding": finding.as_dict() if finding else None,
