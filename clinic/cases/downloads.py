@@ -3,6 +3,7 @@
 Content decides what a file is, not its name and not what a row says of it; only pictures are shown in place.
 """
 
+import json
 import logging
 
 from django.db import transaction
@@ -46,6 +47,19 @@ def artefact_content(pk, *, by):
     case = artefact.finding.analysis.case
     record(Action.ARTEFACT_READ, by=by, obj=artefact, case=case, detail={"kind": artefact.kind})
     return handed_out(lambda: files.opened(artefact.sha256), f"{artefact.kind}.png")
+
+
+def panels_in(item):
+    """[(panel, analyte → value)] of an accepted laboratory file, as our reader wrote it; none where that is gone.
+
+    For a page that has written down its own reading; nothing of the file itself is handed out.
+    """
+    try:
+        with files.opened_canonical(item, "labs.json") as stream:
+            said = json.load(stream)
+    except (OSError, ValueError, Damaged):
+        return []
+    return list(zip(said["ids"], said["values"], strict=True))
 
 
 def handed_out(opening, name, *, shown=True):

@@ -118,7 +118,7 @@ class CaseForm(forms.Form):
         label="Accession number", max_length=64, required=False, help_text="The laboratory's own number of the order."
     )
     title = forms.CharField(label="What is asked", max_length=200, required=False)
-    stage = forms.ChoiceField(label="Occasion", choices=Stage.choices, initial=Stage.DIAGNOSIS)
+    stage = forms.ChoiceField(label="Occasion", choices=Stage.choices, initial=Stage.DIAGNOSIS, required=False)
     follows = forms.ModelChoiceField(
         label="Earlier case of this patient",
         queryset=Case.objects.none(),
@@ -133,6 +133,9 @@ class CaseForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text="For the reader of the report. No model reads it.",
     )
+
+    def clean_stage(self):
+        return self.cleaned_data["stage"] or Stage.DIAGNOSIS
 
     def __init__(self, data=None, *, earlier=None):
         super().__init__(data)

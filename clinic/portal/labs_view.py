@@ -2,12 +2,11 @@
 the patient's panels over time.
 """
 
-import json
 import tomllib
 from functools import lru_cache
 from pathlib import Path
 
-from clinic.cases import files
+from clinic.cases.downloads import panels_in
 from clinic.cases.models import ItemKind, ItemStatus, StudyItem
 from clinic.portal.reading import UNITS
 
@@ -92,18 +91,9 @@ def panels_of(patient):
     items = StudyItem.objects.filter(case__patient=patient, kind=ItemKind.LABS, status=ItemStatus.VALID)
     panels = []
     for item in items.order_by("-received_at")[:PANELS]:
-        for name, values in _values(item):
+        for name, values in panels_in(item):
             panels.append({"at": item.received_at, "item": item, "panel": name, "values": values})
     return panels[::-1]
-
-
-def _values(item):
-    try:
-        with files.opened_canonical(item, "labs.json") as stream:
-            said = json.load(stream)
-    except (OSError, ValueError):
-        return []
-    return list(zip(said["ids"], said["values"], strict=True))
 
 
 def courses(panels, names, age, sex):

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from clinic.audit.models import Action, AuditEvent
 from clinic.audit.verification import verify
+from clinic.cases import files
 from clinic.cases.models import AnalysisStatus
 from tests.factories import (
     PASSWORD,
@@ -166,7 +167,11 @@ class TestDownload:
         assert events(Action.ARTEFACT_READ).get().case_id == str(case.pk)
 
     def test_anything_else_is_only_downloaded(self, client, case):
-        artefact = ArtefactFactory(finding=FindingFactory(analysis=AnalysisFactory(case=case)), media_type="text/html")
+        artefact = ArtefactFactory(
+            finding=FindingFactory(analysis=AnalysisFactory(case=case)),
+            media_type="text/html",
+            sha256=files.store_bytes(b"<p>no picture</p>"),
+        )
         answer = client.get(url("artefact", artefact))
         answer.getvalue()
         assert answer.headers["Content-Type"] == "application/octet-stream"

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
+from django.utils import timezone
 
 from clinic.audit import immutable
 from clinic.audit.anchors import anchor_head, anchor_when_due, rotate_key
@@ -19,7 +20,7 @@ from clinic.audit.models import Action, Anchor, AuditEvent
 from clinic.audit.services import record
 from clinic.audit.verification import MARK, read_mark, verify, verify_on
 from clinic.canonical import canonical_json
-from tests.factories import CaseFactory, UserFactory, assessed_case
+from tests.factories import CaseFactory, UserFactory, assessed_case, member
 
 pytestmark = pytest.mark.django_db
 
@@ -458,6 +459,18 @@ def test_states_are_kept_as_digests_only(db):
     assert said["before"] != said["after"]
 
 
+def _reviewed(report, *, by):
+    """A row in each table of what people wrote."""
+    from clinic.review.models import CellReview, Comment, SecondReading
+
+    Comment.objects.create(case=report.case, by=by, author="Doctor", text="Seen.")
+    finding = report.assessment.analysis.findings.first()
+    CellReview.objects.create(finding=finding, cell="1", label="Blast", number=1, by=by, reviewer="Doctor")
+    another = member(report.case.patient.site, "clinician")
+    said = {"agrees": True, "meaning": "Read", "report_digest": report.digest, "at": timezone.now()}
+    SecondReading.objects.create(sign_off=report.sign_off, first_by=by, by=another, reader="Another", **said)
+
+
 @pytest.mark.parametrize("table", immutable.TABLES)
 def test_the_database_itself_refuses_to_change_what_was_written(site, clinician, table):
     from clinic.cases.reports import draft_report, sign
@@ -465,6 +478,7 @@ def test_the_database_itself_refuses_to_change_what_was_written(site, clinician,
 
     report = draft_report(assessment=assessed_case(site), by=clinician)
     sign(report=report, by=clinician, password=PASSWORD, decision="agree")
+    _reviewed(report, by=clinician)
     anchor_head()
     connection.check_constraints()  # settles PostgreSQL's deferred keys, which a TRUNCATE would stumble over first
     key = "seq" if table == "audit_auditevent" else "id"

@@ -13,7 +13,11 @@ MARROW = "urn:marrow"
 TREE = f"{MARROW}:diagnosis-tree"
 CODES = f"{MARROW}:codes"
 CELLS = f"{MARROW}:cell-class"
-SYSTEMS = {"icd_o_3": "http://terminology.hl7.org/CodeSystem/icd-o-3", "snomed_ct": "http://snomed.info/sct"}
+SYSTEMS = {
+    "icd_o_3": "http://terminology.hl7.org/CodeSystem/icd-o-3",
+    "icd_10": "http://hl7.org/fhir/sid/icd-10",
+    "snomed_ct": "http://snomed.info/sct",
+}
 MOST_ISSUES = 20
 
 

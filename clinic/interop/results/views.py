@@ -19,6 +19,7 @@ class HeldResults(ReadList):
     queryset = HeldResult.objects.none()
     recorded_as = Action.RESULT_READ
     ordering = ("-received_at", "-id")
+    other_parameters = ("status",)
 
     def rows(self):
         status = self.request.query_params.get("status", HeldStatus.WAITING)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,7 +58,8 @@ def run(site, user, script):
         async with listening.Listener(site=site, by=user, port=0) as listener:
             return await script(listener.port)
 
-    return asyncio.run(main())
+    with ThreadPoolExecutor(1) as own:  # whatever loop another test has left running in this thread
+        return own.submit(lambda: asyncio.run(main())).result()
 
 
 def test_messages_are_answered_one_after_another_and_many_at_once(site, integrator):

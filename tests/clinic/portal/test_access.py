@@ -41,7 +41,8 @@ def test_what_cannot_be_recorded_is_not_shown(client, clinician, case, report, n
 
     client.force_login(clinician)
     client.raise_request_exception = False
-    monkeypatch.setattr("clinic.portal.guard.record", no_log)
+    for place in ("clinic.portal.guard.record", "clinic.cases.downloads.record"):
+        monkeypatch.setattr(place, no_log)
     response = client.get(address(name, case))
     assert response.status_code == 500
     assert "Synthia Test" not in response.content.decode()

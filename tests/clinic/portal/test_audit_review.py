@@ -113,7 +113,7 @@ def test_pages_follow_one_another_without_gap_and_as_cheaply(review, case, clini
         query = dict(pair.split("=") for pair in response.context["more"].split("&"))
     own = [seq for seq in seqs if seq <= 2 * PAGE + 5]
     assert own == list(range(2 * PAGE + 5, 0, -1))
-    assert max(costs) - min(costs) <= 1
+    assert max(costs[1:]) - min(costs[1:]) <= 1  # the first also asks what a session asks once
 
 
 def test_looking_is_written_down_with_whom_it_showed(review, seen, auditor):

@@ -131,7 +131,7 @@ def test_the_pulse_tells_stage_and_progress_and_no_patient_data(client, technici
     client.force_login(technician)
     page = client.get(reverse("portal:case", args=[run.case_id])).content.decode()
     assert reverse("portal:cancel", args=[run.pk]) in page
-    address = re.search(r'hx-get="([^"]+pulse[^"]+)"', page)[1].replace("&amp;", "&")
+    address = re.search(r'hx-get="(/cases/[^"]+pulse[^"]+)"', page)[1].replace("&amp;", "&")
     beat = client.get(address, headers={"HX-Request": "true"}).content.decode()
     assert "Smear fields: reading" in beat
     assert "(3 of 10)" in beat
