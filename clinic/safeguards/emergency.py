@@ -30,7 +30,7 @@ def open_to(user):
 
 def patients_opened_by(user):
     """Their ids. Asked of the database once a request: the answer stays with the user's object, and still ends."""
-    if KEPT not in user.__dict__:
+    if not hasattr(user, KEPT):  # asked of the user itself, also through the lazy object that stands for it
         setattr(user, KEPT, list(open_to(user).values_list("patient_id", "until")))
     return [patient for patient, until in getattr(user, KEPT) if until > timezone.now()]
 
@@ -56,7 +56,8 @@ def _open(patient, reason, by):
     access = EmergencyAccess.objects.create(
         user=by, patient=patient, reason=reason, at=now, until=now + timedelta(minutes=MINUTES)
     )
-    by.__dict__.pop(KEPT, None)
+    if hasattr(by, KEPT):
+        delattr(by, KEPT)
     said = {"reason": reason, "until": access.until}
     record(Action.GLASS_BREAK, by=by, obj=access, patient=patient, purpose="emergency", detail=said)
     return access
