@@ -4,8 +4,6 @@ The stored assessment is told, nothing is judged anew. It is preliminary until a
 agrees with it.
 """
 
-from functools import lru_cache
-
 from django.db.models import Exists, OuterRef, Q
 
 from clinic.audit.models import Action
@@ -54,13 +52,8 @@ def differentials_visible_to(user):
     return rows.select_related("analysis__case__patient__site", "analysis__assessment")
 
 
-@lru_cache(maxsize=256)
-def _device_id(sha256):
-    return str(ModelBundle.objects.filter(sha256=sha256).values_list("pk", flat=True).first() or "")
-
-
 def device(sha256):
-    pk = _device_id(sha256)
+    pk = ModelBundle.objects.filter(sha256=sha256).values_list("pk", flat=True).first()
     return reference("Device", pk) if pk else {"display": f"Model bundle {sha256[:12]}"}
 
 
