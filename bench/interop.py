@@ -145,6 +145,7 @@ def main():
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--count", type=int, default=1000)
     asked.add_argument("--seconds", type=int, default=SECONDS)
+    asked.add_argument("--only", choices=("cds", "dicom", "hl7"))
     said = asked.parse_args()
     site, user, patients, bearer = world(100)
     port = free_port()
@@ -159,9 +160,12 @@ def main():
                 break
             except httpx.HTTPError:
                 time.sleep(0.2)
-        asyncio.run(cds(url, patients, said.seconds))
-        dicom(url, bearer, said.count)
-        hl7(site, user, said.count)
+        if said.only in (None, "cds"):
+            asyncio.run(cds(url, patients, said.seconds))
+        if said.only in (None, "dicom"):
+            dicom(url, bearer, said.count)
+        if said.only in (None, "hl7"):
+            hl7(site, user, said.count)
     finally:
         server.terminate()
         server.wait(30)

@@ -1,4 +1,7 @@
-"""MLLP: messages between 0x0B and 0x1C 0x0D over TCP, each answered before the next is read from its connection."""
+"""MLLP: messages between 0x0B and 0x1C 0x0D over TCP, each answered before the next is read from its connection.
+
+Every message that ends is answered, and one that does not is refused before its connection is closed.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +10,8 @@ import logging
 from django.db import close_old_connections
 
 from clinic.audit.context import acting
+from clinic.errors import InvalidInput
+from clinic.interop.hl7.acks import acknowledgement
 from clinic.interop.hl7.services import answer
 from clinic.interop.terminology import warm_up
 
@@ -14,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 START, END = b"\x0b", b"\x1c\r"
 MOST_BYTES = 1024**2
-FRAME_SECONDS = 10  # from the first byte of a message to its last
+FRAME_SECONDS = 8  # from the first byte of a message to its last
 IDLE_SECONDS = 600
 AT_ONCE = 4
 CLOSED = (  # the sender went, said too much or too slowly, or the listener is being left
@@ -24,6 +29,7 @@ CLOSED = (  # the sender went, said too much or too slowly, or the listener is b
     ConnectionError,
     asyncio.CancelledError,
 )
+ENDLESS = InvalidInput("not_hl7", "The message has no end within its time and size.", "End it with 1C 0D.")
 
 
 class Listener:
@@ -52,7 +58,7 @@ class Listener:
         task = asyncio.current_task()
         self._open.add(task)
         try:
-            while (message := await self._next(reader)) is not None:
+            while (message := await self._next(reader, writer)) is not None:
                 async with self._slots:
                     said = await asyncio.to_thread(self._answer, message)
                 writer.write(START + said + END)
@@ -65,7 +71,7 @@ class Listener:
             with contextlib.suppress(ConnectionError, OSError):
                 await writer.wait_closed()
 
-    async def _next(self, reader):
+    async def _next(self, reader, writer):
         """The next message; None where the sender has closed. What stands before its first byte is no message."""
         while True:
             byte = await asyncio.wait_for(reader.read(1), IDLE_SECONDS)
@@ -73,7 +79,11 @@ class Listener:
                 return None
             if byte == START:
                 break
-        frame = await asyncio.wait_for(reader.readuntil(END), FRAME_SECONDS)
+        try:
+            frame = await asyncio.wait_for(reader.readuntil(END), FRAME_SECONDS)
+        except (TimeoutError, asyncio.LimitOverrunError):  # where it begins again, nobody can tell: told, then closed
+            writer.write(START + acknowledgement("AR", error=ENDLESS) + END)
+            raise
         return frame[: -len(END)]
 
     def _answer(self, message):

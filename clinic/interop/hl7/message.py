@@ -66,9 +66,10 @@ class Segment:
 
 def parse(data):
     """Bytes of one message → its segments, MSH first. Raises InvalidInput (not_hl7, bad_charset, too_large)."""
-    if not data.startswith(b"MSH") or len(data) < 8:
-        raise InvalidInput("not_hl7", "It does not begin with MSH.", "Send HL7 v2 in its vertical-bar form.")
     header = data.split(b"\r")[0].split(b"\n")[0].decode("latin-1")
+    if not header.startswith("MSH") or len(header) < 8:
+        problem = "It does not begin with an MSH segment that names its separators."
+        raise InvalidInput("not_hl7", problem, "Send HL7 v2 in its vertical-bar form.")
     marks = _separators(header)
     text = _decoded(data, Segment("MSH", header.split(marks.field), marks).text(18))
     if "\0" in text:

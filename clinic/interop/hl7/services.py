@@ -5,7 +5,7 @@ import logging
 import re
 from collections import Counter
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import IntegrityError, transaction
 
 from clinic.accounts.access import require
 from clinic.audit.models import Action
@@ -32,22 +32,22 @@ OUR_FAULT = InvalidInput("internal", "Marrow could not take this message.", "Sen
 
 
 def answer(data, *, site, by):
-    """Take one message (bytes without its MLLP frame) as ``by`` at ``site``. Returns the acknowledgement's bytes."""
-    header, control_id = None, ""
+    """Take one message (bytes without its MLLP frame) as ``by`` at ``site``. Returns the acknowledgement's bytes.
+
+    Whatever happens, it is answered: a sender that hears nothing sends the same again for ever, and all else waits.
+    """
+    header, control_id, refusal = None, "", "AR"
     try:
         segments = parse(data)
         header = segments[0]
         control_id = header.text(10)[:199]
         _check_header(header, control_id)
+        refusal = "AE"
+        return acknowledgement(_take_once(data, segments, control_id, site, by), header, control_id=control_id)
     except MarrowError as error:
-        return acknowledgement("AR", header, control_id=control_id, error=error)
-    try:
-        code = _take_once(data, segments, control_id, site, by)
-        return acknowledgement(code, header, control_id=control_id)
-    except MarrowError as error:
-        return acknowledgement("AE", header, control_id=control_id, error=error)
-    except (DatabaseError, OSError, ArithmeticError, LookupError, TypeError, ValueError):
-        logger.exception("message %s was not taken", control_id)
+        return acknowledgement(refusal, header, control_id=control_id, error=error)
+    except Exception:
+        logger.exception("a message was not taken")
         return acknowledgement("AE", header, control_id=control_id, error=OUR_FAULT)
 
 

@@ -44,8 +44,8 @@ async def exchange(port, data):
     return fields(said.removeprefix(START).removesuffix(END))
 
 
-async def silent(port, data):
-    """Send, and see the connection closed without an answer."""
+async def closed_after(port, data):
+    """What is said before the connection is closed from the other side."""
     async with connected(port, data) as reader:
         try:
             return await asyncio.wait_for(reader.read(), 10)
@@ -74,12 +74,36 @@ def test_messages_are_answered_one_after_another_and_many_at_once(site, integrat
     assert LabResult.objects.count() == 24
 
 
-def test_a_frame_that_never_ends_or_is_too_long_is_dropped_and_the_listener_lives(site, integrator, quick, monkeypatch):
+def test_a_frame_that_never_ends_or_is_too_long_is_refused_and_the_listener_lives(site, integrator, quick, monkeypatch):
     monkeypatch.setattr(listening, "MOST_BYTES", 50_000)
 
     async def script(port):
-        assert await silent(port, START + b"MSH|^~\\&|half") == b""
-        assert await silent(port, START + b"A" * 200_000) == b""
+        said = await closed_after(port, START + b"MSH|^~\\&|half")
+        assert fields(said.strip(START + END))["MSA"][1] == "AR"
+        assert b"|AA|" not in await closed_after(port, START + b"A" * 200_000)
         return await exchange(port, START + oru(*PANEL) + END)
 
     assert run(site, integrator, script)["MSA"][1] == "AA"
+
+
+DAMAGED = [
+    b"",
+    b"MSH",
+    b"MSH\r",
+    b"MSH|^~\\&|",
+    b"MSH|^~\\&|A|B|C|D|1||ORU^R01|1|P|2.5\r",
+    b"MSH\rPID|1\rOBX|1",
+    b"\0" * 9,
+]
+
+
+def test_a_message_that_is_only_its_head_or_damaged_is_answered_on_the_same_connection(site, integrator):
+    async def script(port):
+        codes = []
+        async with connected(port, b"".join(START + one + END for one in DAMAGED)) as reader:
+            for _ in DAMAGED:
+                said = await asyncio.wait_for(reader.readuntil(END), 30)
+                codes.append(fields(said.removeprefix(START).removesuffix(END))["MSA"][1])
+        return codes
+
+    assert run(site, integrator, script) == ["AR", "AR", "AR", "AR", "AE", "AR", "AR"]
