@@ -13,6 +13,7 @@ from clinic.cases.models import Assessment, AssessmentStatus
 from clinic.cases.visibility import cases_visible_to, patients_visible_to
 from clinic.errors import InvalidInput, NotFound
 from clinic.interop.cds_hooks.models import CardFeedback, CardOutcome, ServedCard
+from clinic.interop.cds_hooks.trust import spend
 from ml.diagnosis_tree import load_tree
 from ml.findings import percent
 
@@ -70,6 +71,7 @@ def service_of(id_):
 @transaction.atomic
 def serve(*, service, said, caller, base_url):
     """The cards for one call. Reading the stored result is written down, with the patient, as any reading is."""
+    spend(caller)
     instance, context = _checked(service, said)
     patient = _patient(context, said.get("prefetch"), caller.user)
     assessment = _newest(patient, caller.user) if patient else None
@@ -168,6 +170,7 @@ def _detail(assessment):
 @transaction.atomic
 def take_feedback(*, service, said, caller):
     """Keep what was done with cards; an override is kept with its reason. The same feedback again changes nothing."""
+    spend(caller)
     listed = said.get("feedback") if isinstance(said, dict) else None
     if not isinstance(listed, list) or not 0 < len(listed) <= MOST_FEEDBACK:
         raise InvalidInput(

@@ -5,7 +5,7 @@ called from here because a stranger says so.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import jwt
 from django.conf import settings
@@ -19,19 +19,25 @@ ALGORITHMS = ("ES256", "ES384", "RS256", "RS384")
 MOST_BYTES = 8000
 LEEWAY_SECONDS = 30
 LONGEST_SECONDS = 600
+LONGEST_JTI = 200
 REQUIRED = ["iss", "aud", "exp", "iat", "jti"]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """A trusted client, and the user of ours as whom it reads."""
+    """A trusted client, the user of ours as whom it reads, and the token by which it said so."""
 
     issuer: str
     user: User
+    jti: str
+    expires: datetime
 
 
 def caller_of(header, *, audience):
-    """Who calls, by the Authorization header. Raises LoginFailed with one sentence for every reason."""
+    """Who calls, by the Authorization header. Raises LoginFailed with one sentence for every reason.
+
+    The token is not spent by this: whoever answers calls ``spend`` in the transaction of the answer.
+    """
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not 0 < len(token) <= MOST_BYTES:
         raise _refused("no_token")
@@ -52,13 +58,25 @@ def caller_of(header, *, audience):
         expires = datetime.fromtimestamp(claims["exp"], UTC)
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as fault:
         raise _refused("bad_token") from fault
-    if claims["exp"] - claims["iat"] > LONGEST_SECONDS or not isinstance(claims["jti"], str):
+    jti = claims["jti"]
+    if claims["exp"] - claims["iat"] > LONGEST_SECONDS or not isinstance(jti, str) or not 0 < len(jti) <= LONGEST_JTI:
         raise _refused("bad_token")
     user = User.objects.filter(username=client["user"], is_active=True).first()
     if user is None:
         raise _refused("no_user")
-    _use_once(claims["iss"], claims["jti"], expires)
-    return Caller(claims["iss"], user)
+    return Caller(claims["iss"], user, jti, expires)
+
+
+def spend(caller):
+    """Take the token, once; within the transaction of what it is taken for, so that neither is without the other."""
+    now = datetime.now(UTC)
+    try:
+        with transaction.atomic():
+            UsedToken.objects.create(issuer=caller.issuer, jti=caller.jti, expires_at=caller.expires)
+    except IntegrityError:
+        raise _refused("replayed") from None
+    if now.second == 0:  # about once a minute is often enough
+        UsedToken.objects.filter(expires_at__lt=now - timedelta(seconds=2 * LEEWAY_SECONDS)).delete()
 
 
 def _key(client, header):
@@ -69,17 +87,6 @@ def _key(client, header):
     if not chosen:
         raise _refused("unknown_key")
     return chosen[0]
-
-
-def _use_once(issuer, jti, expires):
-    now = datetime.now(UTC)
-    try:
-        with transaction.atomic():
-            UsedToken.objects.create(issuer=issuer, jti=jti[:200], expires_at=expires)
-    except IntegrityError:
-        raise _refused("replayed") from None
-    if now.second == 0:  # about once a minute is often enough
-        UsedToken.objects.filter(expires_at__lt=now.replace(minute=0, second=0, microsecond=0)).delete()
 
 
 def _refused(why):

@@ -167,6 +167,37 @@ def test_a_token_is_taken_once(ask, site):
     assert ask(VIEW, call(uuid.uuid4()), bearer=bearer).status_code == 401
 
 
+def test_a_token_of_feedback_is_taken_once(ask, site):
+    (card,) = cards(ask(VIEW, call(assessed_case(site).analysis.case.patient_id)))
+    one = {"card": card["uuid"], "outcome": "accepted", "outcomeTimestamp": "2026-03-02T10:00:00Z"}
+    bearer = token(f"{VIEW}/feedback")
+    assert ask(f"{VIEW}/feedback", {"feedback": [one]}, bearer=bearer).status_code == 200
+    later = one | {"outcome": "overridden"}
+    assert ask(f"{VIEW}/feedback", {"feedback": [later]}, bearer=bearer).status_code == 401
+    assert CardFeedback.objects.get().outcome == "accepted"
+    assert AuditEvent.objects.filter(action=Action.LOGIN_FAILED).count() == 1
+
+
+@pytest.mark.parametrize("url", [VIEW, f"{VIEW}/feedback"])
+def test_a_token_is_spent_with_the_answer_or_not_at_all(ask, site, url):
+    bearer = token(url)
+    assert ask(url, {"hook": "none"}, bearer=bearer).status_code == 400
+    assert not UsedToken.objects.exists()
+    (card,) = cards(ask(VIEW, call(assessed_case(site).analysis.case.patient_id)))
+    one = {"card": card["uuid"], "outcome": "accepted", "outcomeTimestamp": "2026-03-02T10:00:00Z"}
+    assert ask(url, call(uuid.uuid4()) | {"feedback": [one]}, bearer=bearer).status_code == 200
+    assert UsedToken.objects.count() == 2
+
+
+def test_an_answer_that_cannot_be_recorded_spends_no_token(ask, site, monkeypatch):
+    patient, bearer = assessed_case(site).analysis.case.patient_id, token(VIEW)
+    with monkeypatch.context() as broken:
+        broken.setattr("clinic.interop.cds_hooks.services.record", lambda *_, **__: 1 / 0)
+        assert ask(VIEW, call(patient), bearer=bearer).status_code == 500
+    assert not UsedToken.objects.exists()
+    assert len(cards(ask(VIEW, call(patient), bearer=bearer))) == 1
+
+
 def test_a_client_whose_user_is_gone_is_refused(ask, integrator):
     integrator.is_active = False
     integrator.save()
