@@ -26,7 +26,11 @@ def sites_where(user, act):
 
 def acts_of(user):
     """Every act that ``user`` may do at some site: what a menu asks."""
-    roles = Membership.objects.filter(user=user.pk).values_list("role", flat=True) if user.is_active else ()
+    rows = Membership.objects.filter(user=user.pk).values_list("role", flat=True)
+    return acts_of_roles(rows) if user.is_active else set()
+
+
+def acts_of_roles(roles):
     return set().union(*(ACTS_OF_ROLE.get(role, set()) for role in roles))
 
 

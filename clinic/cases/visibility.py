@@ -26,7 +26,9 @@ def _of_sites_or_opened(rows, user, patient):
 
 
 def items_visible_to(user):
-    return StudyItem.objects.filter(case__in=cases_visible_to(user)).select_related("case__patient__site")
+    return StudyItem.objects.filter(case__in=cases_visible_to(user)).select_related(
+        "case__patient__site", "case__created_by"
+    )
 
 
 def analyses_visible_to(user):

@@ -38,6 +38,7 @@ def image_findings(assessment):
     if assessment is None:
         return []
     rows = Finding.objects.filter(analysis=assessment.analysis, modality__in=IMAGE_KINDS)
+    rows = rows.prefetch_related("cell_reviews")
     return sorted(rows, key=lambda row: row.modality != ItemKind.SMEAR_CELL)
 
 

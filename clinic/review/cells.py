@@ -23,8 +23,8 @@ def classes_of(finding):
 
 
 def reviewed(finding):
-    """Cell id → the newest review of it."""
-    return {review.cell: review for review in finding.cell_reviews.order_by("number")}
+    """Cell id → the newest review of it; the rows may have been prefetched."""
+    return {review.cell: review for review in sorted(finding.cell_reviews.all(), key=lambda row: row.number)}
 
 
 def differential(body, reviews):

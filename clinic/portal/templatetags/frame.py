@@ -5,9 +5,9 @@ from django.db.models import Count
 from django.urls import reverse
 from django.utils.html import format_html
 
-from clinic.accounts.access import acts_of
 from clinic.notices.models import Kind
 from clinic.notices.visibility import notices_visible_to
+from clinic.portal import guard
 from clinic.portal.glossary import GLOSSARY
 from clinic.portal.navigation import entries_for
 
@@ -19,13 +19,9 @@ THEMES = ("light", "dark")
 def navigation(context):
     request = context["request"]
     match = request.resolver_match
-    acts = acts_of(request.user)
-    return {"entries": entries_for(acts, match.view_name if match else ""), "acts": acts}
-
-
-@register.simple_tag
-def roles_of(user):
-    return user.memberships.select_related("site").order_by("site__name")
+    acts = guard.acts(request)
+    entries = entries_for(acts, match.view_name if match else "")
+    return {"entries": entries, "acts": acts, "roles": guard.roles(request)}
 
 
 @register.simple_tag(takes_context=True)

@@ -52,11 +52,12 @@ def viewer(request, pk, number):
 
 def _cells(assessment, item, number):
     """The cells on this frame, and the finding that names them."""
-    for finding in gallery.image_findings(assessment):
+    findings = gallery.image_findings(assessment)
+    for finding in findings:
         cells = [cell for cell in gallery.cells_of(finding, {str(item.pk): item}) if cell["frame"] == number]
         if cells:
             return sorted(cells, key=lambda cell: cell["number"] or 1), finding
-    return [], next((row for row in gallery.image_findings(assessment) if row.modality == item.kind), None)
+    return [], next((row for row in findings if row.modality == item.kind), None)
 
 
 def _chosen(cells, number):
