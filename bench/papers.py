@@ -24,13 +24,13 @@ LAYOUT = "four-class-all"
 SPLITS = {"random": "random stratified 5-fold", "grouped": "5-fold by blocks of neighbours"}
 COMMON = {"batch": 32, "patience": 4, "warmup_epochs": 0.5, "threads": 1}
 SETTINGS = {
-    "mobilenet_v2": {"side": 96, "epochs": 3, "batchnorm": "folded"},
-    "custom_cnn": {"side": 64, "epochs": 8},
-    "cnn_lstm": {"side": 64, "epochs": 8},
-    "efficientnet_b0": {"side": 64, "epochs": 3},
-    "inception_v3": {"side": 75, "epochs": 2},
-    "resnet50": {"side": 64, "epochs": 2},
-    "vgg16": {"side": 64, "epochs": 1},
+    "mobilenet_v2": {"side": 96, "epochs": 6, "batchnorm": "folded"},
+    "custom_cnn": {"side": 64, "epochs": 16},
+    "cnn_lstm": {"side": 64, "epochs": 16},
+    "efficientnet_b0": {"side": 64, "epochs": 12},
+    "inception_v3": {"side": 75, "epochs": 8},
+    "resnet50": {"side": 64, "epochs": 8},
+    "vgg16": {"side": 64, "epochs": 5},
 }
 SHOWN = {
     "accuracy": "accuracy",

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.factories import PASSWORD
 
@@ -27,6 +27,7 @@ def browser():
     if executable is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on the path")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's loop runs in this thread; our queries are not in it
+    expect.set_options(timeout=20_000)  # what comes by itself is polled for, and two cores may be busy
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=executable, args=FLAGS)
         yield opened
