@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genomics.expression.genes import load_genes
-from genomics.expression.heads import HeadSays, contributions
+from genomics.expression.heads import HeadSays, contributions, symbol_columns
 from genomics.expression.maps import load_maps, place_case
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _marked(says: dict[str, HeadSays]) -> list[dict[str, Any]]:
     """The markers that the table has, of the widest panel that has them; in the order of the marker table."""
     found: dict[str, dict[str, Any]] = {}
     for said in sorted(says.values(), key=lambda said: len(said.head.genes)):
-        symbols = {load_genes().symbol(gene): k for k, gene in enumerate(said.head.genes)}
+        symbols = symbol_columns(said.head.genes)
         for symbol, row in markers().items():
             if symbol in symbols and np.isfinite(said.ranks[symbols[symbol]]):
                 found[symbol] = _marker(said, symbols[symbol], row)

@@ -119,10 +119,16 @@ def contributions(says: HeadSays, answer: int, rival: int) -> tuple[Array, float
     return each, float(head.bias[answer] - head.bias[rival]) / head.temperature
 
 
+@lru_cache(maxsize=16)
+def symbol_columns(genes: tuple[str, ...]) -> dict[str, int]:
+    """Symbol → position among ``genes`` (Ensembl ids)."""
+    known = load_genes()
+    return {known.symbol(gene): k for k, gene in enumerate(genes)}
+
+
 def t_over_b(ranks: Array, genes: tuple[str, ...]) -> Array:
     """(n,) mean rank of T-cell genes minus that of B-cell genes: below 0 in B-ALL, above CONFLICT in T-ALL."""
-    known = load_genes()
-    column = {known.symbol(gene): k for k, gene in enumerate(genes)}
+    column = symbol_columns(genes)
     t, b = ([column[s] for s in antigens if s in column] for antigens in (T_ANTIGENS, B_ANTIGENS))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Mean of empty slice", category=RuntimeWarning)  # no such gene: NaN

@@ -7,8 +7,9 @@ probabilities.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,11 @@ class CohortMap:
     names: tuple[str, ...]
     spread: tuple[float, ...]
 
+    @cached_property
+    def cohort(self) -> dict[str, list[list[float]]]:
+        """Class → the points of its training samples, rounded."""
+        return {name: self.points[self.label == k].round(DECIMALS).tolist() for k, name in enumerate(self.names)}
+
     def place(self, ranks: Array) -> Array:
         """(…, g) ranks, NaN where the gene is absent → (…, 2)."""
         return np.asarray(np.nan_to_num(ranks - self.mean) @ self.axes.T)
@@ -74,10 +80,7 @@ def save_maps(maps: dict[str, CohortMap], folder: Path) -> dict[str, Any]:
 def load_maps(bundle: Bundle) -> dict[str, CohortMap]:
     """The maps of a bundle by head; none of a bundle from before there were any."""
     known: dict[str, Any] = bundle.manifest.get("maps", {})
-    if not known:
-        return {}
-    tensors = _read(bundle.file(FILE), bundle.sha256)
-    return {head: _as_map(head, said, tensors) for head, said in known.items()}
+    return _read(bundle.file(FILE), bundle.sha256, json.dumps(known)) if known else {}
 
 
 def _as_map(head: str, said: dict[str, Any], tensors: dict[str, Array]) -> CohortMap:
@@ -87,8 +90,9 @@ def _as_map(head: str, said: dict[str, Any], tensors: dict[str, Array]) -> Cohor
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, sha256: str) -> dict[str, Array]:  # noqa: ARG001 (the hash is part of the key)
-    return {name: tensor.astype(np.float64) for name, tensor in load_file(path).items()}
+def _read(path: Path, sha256: str, known: str) -> dict[str, CohortMap]:  # noqa: ARG001 (the hash is part of the key)
+    tensors = {name: tensor.astype(np.float64) for name, tensor in load_file(path).items()}
+    return {head: _as_map(head, said, tensors) for head, said in json.loads(known).items()}
 
 
 def place_case(maps: dict[str, CohortMap], says: dict[str, HeadSays], way: list[str]) -> list[dict[str, Any]]:
@@ -105,5 +109,5 @@ def _placed(head: str, one: CohortMap, said: HeadSays) -> dict[str, Any]:
         "axes": [f"component {k + 1} ({share:.0%} of the spread)" for k, share in enumerate(one.spread)],
         "x": x,
         "y": y,
-        "cohort": {name: one.points[one.label == k].round(DECIMALS).tolist() for k, name in enumerate(one.names)},
+        "cohort": one.cohort,
     }
