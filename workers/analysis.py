@@ -88,15 +88,19 @@ def finding_of(
     *,
     load: Callable[[StudyItem], Any] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    labs_site: str | None = None,
 ) -> tuple[Finding, list[tuple[str, Any]]]:
-    """What the bundles of these hashes say of ``items``, and the (id, image) that were read, where they are images."""
+    """What the bundles of these hashes say of ``items``, and the (id, image) that were read, where they are images.
+
+    ``labs_site``: the site's recalibration of labs that is to be used again (``labs_site.used_by``); None: today's.
+    """
     how, bundle, load = MODALITIES[modality], bundle_of(bundles[BUNDLE_OF_MODALITY[modality]]), load or loaded
     more = {"progress": progress} if progress else {}
     if how.many:
         inputs = [(f"{item.pk}/{n}", image) for item in items for n, image in enumerate(load(item))]
         return function(how.predict)(inputs, bundle, **more, **_companion(bundles, modality)), inputs
     newest = max(items, key=lambda item: (item.received_at, item.pk))
-    local, unfit = recalibration(newest.case.patient.site, bundle) if modality == "labs" else ({}, None)
+    local, unfit = recalibration(newest.case.patient.site, bundle, labs_site) if modality == "labs" else ({}, None)
     finding = with_flag(function(how.predict)(load(newest), bundle, **more, **local), unfit)
     return _with_leftovers(finding, newest, items), []
 

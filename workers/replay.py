@@ -21,6 +21,7 @@ from clinic.cases.sealing import Damaged
 from ml.bundle import BundleError
 from ml.findings import Finding
 from workers.analysis import finding_of, fused
+from workers.labs_site import used_by
 from workers.modalities import MODALITIES, function
 from workers.tasks import read_again
 
@@ -121,8 +122,8 @@ def _findings(analysis: Analysis, said: Told, items: list[StudyItem]) -> tuple[l
     for modality in MODALITIES:
         own = sorted((item for item in items if item.kind == modality), key=lambda item: (item.received_at, item.pk))
         if own:
-            finding, _ = finding_of(modality, own, said.bundles, load=_read)
             stored = SavedFinding.objects.get(analysis=analysis, modality=modality).body
+            finding, _ = finding_of(modality, own, said.bundles, load=_read, labs_site=used_by(stored))
             differences += _compared(modality, finding.as_dict(), said.findings.get(modality, ""), stored)
             findings.append(finding)
     return findings, differences

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict
 
 import pytest
 
@@ -12,7 +14,7 @@ from clinic.patients.services import register_patient
 from genomics import labs
 from genomics.labs.site import NAME, VERSION
 from ml.bundle import find_bundle, load_bundle, seal_bundle
-from workers.labs_site import UNFIT, recalibration, with_flag
+from workers.labs_site import UNFIT, recalibration, used_by, with_flag
 from workers.tasks import _options
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +38,7 @@ def item(case, clinician, django_capture_on_commit_callbacks):
     return item
 
 
-def recalibrated(folder, bundle):
+def recalibrated(folder, bundle, cases=40):
     """A recalibration of ``bundle`` as the command writes it, without its pictures."""
     folder.mkdir(parents=True)
     learned = {"temperature": 1.5, "bias": {"ALL": 0.4, "AML": -0.2, "APL": -0.2}}
@@ -45,7 +47,7 @@ def recalibrated(folder, bundle):
         "version": VERSION,
         "recalibrates": {"reference": bundle.reference, "sha256": bundle.sha256},
         "calibration": learned | {"prior": {"ALL": 0.5, "AML": 0.4, "APL": 0.1}},
-        "cases": {"n": 40},
+        "cases": {"n": cases},
     }
     return seal_bundle(folder, manifest)
 
@@ -99,6 +101,18 @@ class TestRecalibration:
         assert told == {}
         assert flag.code == UNFIT
         assert json.loads(manifest.read_text())["cases"]["n"] == 40
+
+    def test_what_has_spoken_is_kept_and_speaks_again_after_the_site_has_another(self, item, site, bundle, folder):
+        recalibrated(folder / site.code, bundle)
+        first = recalibration(site, bundle)[0]["site"]
+        with files.plain_canonical(item) as made:
+            named = used_by(asdict(labs.predict(labs.load_canonical(made), bundle, site=first)))
+        shutil.rmtree(folder / site.code)
+        recalibrated(folder / site.code, bundle, cases=90)
+        assert recalibration(site, bundle)[0]["site"].cases == 90
+        assert recalibration(site, bundle, named)[0]["site"] == first
+        assert recalibration(site, bundle, "") == ({}, None)
+        assert recalibration(site, bundle, "labs-site@1.0.0#" + "0" * 64)[1].code == UNFIT
 
 
 def test_an_analysis_uses_it(item, site, settings, tmp_path, monkeypatch):
