@@ -49,12 +49,16 @@ def write_expression(path: Path, label: str, seed: int) -> Path:
     return _write(path, lines)
 
 
-def write_labs(path: Path, label: str, seed: int) -> Path:
-    """One adult's panel as CSV (LOINC, name, value, UCUM unit) with the given label of the bundle; else ValueError."""
+def write_labs(path: Path, label: str, seed: int, *, age: float | None = None) -> Path:
+    """One adult's panel as CSV (LOINC, name, value, UCUM unit) with the given label of the bundle; else ValueError.
+
+    ``age`` in years: the patient's own, else it is drawn with the rest.
+    """
     bundle = _bundle("labs")
     rng = _generator(bundle, label, seed)
     lines = [NOTE.format(what=f"laboratory values of {label}"), "sample,code,name,value,unit"]
-    for key, value in _panel(bundle, label, rng).items():
+    panel = _panel(bundle, label, rng)
+    for key, value in (panel if age is None else {**panel, "age": age}).items():
         analyte = load_analytes()[key]
         said = (_name(label, seed), analyte.loinc[0], f'"{analyte.name}"', f"{value:g}", analyte.unit)
         lines.append(",".join(said))

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,12 @@ def make_files(case: DemoCase, folder: Path) -> dict[str, list[Path]]:
         tables.write_expression(made["expression"][0], case.expression, case.seed)
     if case.labs:
         made["labs"] = [folder / "SYNTHETIC-labs.csv"]
-        tables.write_labs(made["labs"][0], case.labs, case.seed)
+        tables.write_labs(made["labs"][0], case.labs, case.seed, age=_age(case))
     return made
+
+
+def _age(case: DemoCase) -> float:
+    return (date.today() - date.fromisoformat(case.birth_date)).days // 365.25  # noqa: DTZ011 (a day more or less)
 
 
 def put_in(client: Client, case: DemoCase, home: Path) -> str:

@@ -64,6 +64,7 @@ class Action(models.TextChoices):
     CALIBRATION_READ = "calibration.read"
     MONITORING_READ = "monitoring.read"
     SITE_CREATE = "site.create"
+    SITE_CHANGE = "site.change"
     USER_CREATE = "user.create"
     USER_CHANGE = "user.change"
     ROLE_CHANGE = "role.change"

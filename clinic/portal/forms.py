@@ -6,6 +6,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from clinic.accounts.access import sites_where
 from clinic.accounts.models import Role
 from clinic.audit.models import Action, Outcome
+from clinic.audit.words import words_of
 from clinic.cases.models import Case, Decision, ItemKind, Stage
 from clinic.cases.worklist import SORTS, VIEWS
 from clinic.patients.models import Sex
@@ -56,7 +57,7 @@ class WorklistForm(forms.Form):
     sort = forms.ChoiceField(
         required=False,
         label="Order",
-        choices=[("", "As usual for this list"), *((name, text) for name, (text, _) in SORTS.items())],
+        choices=[("", "Usual"), *((name, text) for name, (text, _) in SORTS.items())],
     )
     site = forms.ModelChoiceField(queryset=None, required=False, empty_label="All my sites")
     days = forms.ChoiceField(required=False, label="Opened", choices=[("", "At any time"), *PERIODS.items()])
@@ -79,7 +80,7 @@ class WorklistForm(forms.Form):
 
 class RoleForm(forms.Form):
     site = forms.ModelChoiceField(queryset=None, empty_label=None)
-    role = forms.ChoiceField(choices=[("", "No role"), *Role.choices], required=False)
+    role = forms.ChoiceField(choices=[("", "None: take the role away"), *Role.choices], required=False)
 
     def __init__(self, *args, user, **kwargs):
         super().__init__(*args, **kwargs)
@@ -231,7 +232,9 @@ class AuditFilter(forms.Form):
     case = forms.UUIDField(required=False, label="Case id")
     object = forms.UUIDField(required=False, label="Object id", help_text="Of an item, an analysis, a report …")
     action = forms.ChoiceField(
-        required=False, label="What", choices=[("", "Every act"), *((a.value, a.value) for a in Action)]
+        required=False,
+        label="What",
+        choices=[("", "Every act"), *((a.value, f"{a.value}: {words_of(a)}") for a in Action)],
     )
     outcome = forms.ChoiceField(required=False, label="How it ended", choices=[("", "Any"), *Outcome.choices])
     since = forms.DateTimeField(

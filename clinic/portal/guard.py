@@ -14,7 +14,6 @@ from django_htmx.http import HttpResponseClientRedirect
 from clinic.accounts.access import acts_of_roles, require
 from clinic.audit.services import record
 
-
 KEPT = "_roles"
 
 

@@ -12,6 +12,7 @@ from clinic.portal.reading import UNITS
 
 RANGES = Path(__file__).with_name("ranges.toml")
 PANELS = 50
+AGES_APART = 2.0  # years: panels of earlier visits, and ages in whole years
 SEX = {"female": "female", "male": "male"}
 
 
@@ -32,15 +33,36 @@ def reference_of(key, age, sex):
 def of(case, body):
     """Rows of the panel that was judged, and the course of every value that was measured twice or more."""
     values = (body or {}).get("explanation", {}).get("labs", [])
-    age = next((lab["value"] for lab in values if lab.get("analyte") == "age" and lab["value"] is not None), None)
-    age = _age(case) if age is None else age
+    said = _said_age(values)
+    age = _age(case) if said is None else said
     sex = case.patient.sex
     computed = (body or {}).get("explanation", {}).get("derived", {})
     rows = [_row(lab, age, sex, computed) for lab in values if lab.get("analyte") != "age"]
     rows.sort(key=lambda row: -abs(row["contribution"]))
     panels = panels_of(case.patient)
     names = {lab.get("analyte"): (lab["name"], lab["unit"]) for lab in values}
-    return {"rows": rows, "age": age, "courses": courses(panels, names, age, sex), "panels": len(panels)}
+    return {
+        "rows": rows,
+        "age": age,
+        "age_note": age_note(case, body),
+        "courses": courses(panels, names, age, sex),
+        "panels": len(panels),
+    }
+
+
+def age_note(case, body):
+    """What to mind where the table's age is not the patient's: perhaps the table is somebody else's. "" where it is."""
+    said, own = _said_age((body or {}).get("explanation", {}).get("labs", [])), _age(case)
+    if said is None or own is None or abs(said - own) <= AGES_APART:
+        return ""
+    return (
+        f"The table says {said:.0f} years; the patient was {own:.0f} when this case was opened. "
+        "Check that it is this patient's."
+    )
+
+
+def _said_age(values):
+    return next((lab["value"] for lab in values if lab.get("analyte") == "age" and lab["value"] is not None), None)
 
 
 def _age(case):

@@ -12,14 +12,25 @@ class Entry(NamedTuple):
     covers: tuple[str, ...] = ()
 
 
+CASE = (
+    "portal:case",
+    "portal:case_images",
+    "portal:case_expression",
+    "portal:case_labs",
+    "portal:case_history",
+    "portal:case_audit",
+    "portal:viewer",
+    "portal:report",
+    "portal:patient",
+)
 NAVIGATION = (
-    Entry("portal:worklist", "Worklist", "case.view", covers=("portal:case", "portal:report", "portal:patient")),
+    Entry("portal:worklist", "Worklist", "case.view", covers=CASE),
     Entry("portal:new_case", "New case", "case.create"),
     Entry("portal:models", "Models", covers=("portal:model",)),
     Entry("portal:monitoring", "Monitoring", "monitoring.view", covers=("portal:calibration",)),
     Entry("portal:people", "People", "user.manage", covers=("portal:person", "portal:new_person")),
     Entry("safeguards:stop", "Stop", "inference.halt"),
-    Entry("portal:audit", "Audit", "audit.view"),
+    Entry("portal:audit", "Audit", "audit.view", covers=("portal:audit_case", "portal:audit_patient")),
     Entry("portal:help", "Help"),
 )
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 
 from clinic.accounts import access
+from clinic.audit.words import words_of
 from ml.diagnosis_tree import load_tree
 from ml.findings import percent as in_words
 
@@ -34,7 +35,15 @@ MODALITY_NAMES = {
     "labs": "Laboratory values",
     "history": "Clinical history",
 }
-UNITS = {"10*9/L": "× 10⁹/L", "10*12/L": "× 10¹²/L", "a": "years", "1": ""}
+UNITS = {
+    "10*9/L": "× 10⁹/L",
+    "10*12/L": "× 10¹²/L",
+    "a": "years",
+    "1": "",
+    "ug/L": "µg/L",
+    "g%/L": "% × g/L",
+    "U/10*9": "U per 10⁹",
+}
 STEP_NAMES = {"not_aml": "ALL or no leukaemia", "aml": "AML"}
 ABBREVIATIONS = {
     "auc_macro": "AUC, macro",
@@ -42,6 +51,15 @@ ABBREVIATIONS = {
     "ece": "Calibration error (ECE)",
     "brier": "Brier score",
 }
+BROWSERS = (("Edg/", "Edge"), ("Firefox/", "Firefox"), ("Chrom", "Chrome"), ("Safari/", "Safari"))
+SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
 SEEN = {
     "format": "{}",
     "scale": "scale {}",
@@ -65,6 +83,30 @@ def may(user, act):
 @register.filter
 def lookup(key, table):
     return table.get(key, key)
+
+
+@register.filter
+def act_words(action):
+    """An act of the log in words."""
+    return words_of(action)
+
+
+@register.filter
+def split_name(name):
+    """What a figure was measured on; a combination of inputs by their names: "smear_cell+labs"."""
+    what, _, kinds = name.rpartition(": ")
+    known = [MODALITY_NAMES[kind].lower() for kind in kinds.split("+") if kind in MODALITY_NAMES]
+    if len(known) != len(kinds.split("+")):
+        return name[:1].upper() + name[1:]
+    return f"{what[:1].upper()}{what[1:]}: {' + '.join(known)}"
+
+
+@register.filter
+def browser_name(agent):
+    """A browser and its system out of what it says of itself; a program stays as it names itself."""
+    browser = next((name for mark, name in BROWSERS if mark in agent), "")
+    system = next((name for mark, name in SYSTEMS if mark in agent), "")
+    return " on ".join(part for part in (browser, system) if part) or agent[:60] or "an unnamed program"
 
 
 @register.filter

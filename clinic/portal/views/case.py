@@ -17,7 +17,7 @@ from clinic.cases.models import LIVE, Analysis, ItemStatus
 from clinic.cases.visibility import analyses_visible_to, cases_visible_to, find, patients_visible_to
 from clinic.errors import MarrowError
 from clinic.patients.services import register_patient, search_patients
-from clinic.portal import glance
+from clinic.portal import glance, labs_view
 from clinic.portal.forms import UPLOAD_KINDS, CaseForm, PatientForm, UploadForm
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_assessment
@@ -83,6 +83,8 @@ def _show(request, case, upload_form, status=200):
     assessment = newest_assessment(case)
     said = read_assessment(assessment) if assessment else None
     findings, used = (said["findings"], said["body"].get("used", [])) if said else ([], [])
+    if said:
+        said["warnings"] += _ages_apart(case, findings)
     page = {
         "case": case,
         "tabs": tabs_of(case, "case", items),
@@ -103,6 +105,11 @@ def _show(request, case, upload_form, status=200):
         **_live(case, run, sum(item.status == ItemStatus.RECEIVED for item in items)),
     }
     return render(request, "portal/case.html", page, status=status)
+
+
+def _ages_apart(case, findings):
+    notes = [labs_view.age_note(case, one["body"]) for one in findings if one["body"]["modality"] == "labs"]
+    return [{"modality": "labs", "message": note} for note in notes if note]
 
 
 def _upload_panel(case, form):

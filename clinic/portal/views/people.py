@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from clinic.accounts import people as rules
 from clinic.accounts import services, sessions
+from clinic.accounts.access import sites_where
 from clinic.cases.visibility import find
 from clinic.errors import InvalidInput, MarrowError
 from clinic.portal.forms import NewPersonForm, RoleForm
@@ -44,14 +45,21 @@ def new_person(request):
 @allowed("user.manage")
 def person(request, pk):
     shown = find(rules.people_visible_to, pk, by=request.user)
+    memberships = shown.memberships.select_related("site").order_by("site__name")
     page = {
         "person": shown,
-        "memberships": shown.memberships.select_related("site"),
-        "role_form": RoleForm(user=request.user),
+        "memberships": memberships,
+        "role_form": RoleForm(user=request.user, initial=_role_here(memberships, request.user)),
         "sessions": sessions.sessions_of(shown),
         "factors": [row.get_type_display() for row in Authenticator.objects.filter(user=shown)],
     }
     return render(request, "portal/person.html", page)
+
+
+def _role_here(memberships, user):
+    """What the form begins with: a role of theirs that ``user`` may change, so that none is taken by default."""
+    own = memberships.filter(site__in=sites_where(user, "user.manage")).first()
+    return {"site": own.site_id, "role": own.role} if own else {}
 
 
 def _set_role(person, data, by):

@@ -1,17 +1,19 @@
 """The tabs of a case beside its overview: images, expression, labs, history, and what was done with it."""
 
+from itertools import groupby
+
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from clinic.audit.models import Action, AuditEvent
+from clinic.audit.words import words_of
 from clinic.cases import files
 from clinic.cases.models import Assessment, ItemKind, ItemStatus
 from clinic.cases.visibility import cases_visible_to, find
 from clinic.portal import expression_view, gallery, labs_view
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_assessment
-from clinic.portal.templatetags.portal import modality_name
 
 TABS = (
     ("case", "Overview"),
@@ -123,46 +125,15 @@ def audit(request, page):
     rows = list(events.order_by("-seq")[: EVENTS + 1])
     note(request, Action.AUDIT_READ, obj=page["case"], case=page["case"], detail={"case": str(page["case"].pk)})
     return {
-        "events": [_event(event) for event in rows[:EVENTS]],
+        "events": _runs(rows[:EVENTS]),
         "older": rows[EVENTS - 1].seq if rows[EVENTS:] else None,
     }
 
 
-def _event(event):
-    return {"row": event, "what": ACTS.get(event.action, event.action), "object": modality_name(event.object_type)}
-
-
-ACTS = {
-    "case.create": "opened the case",
-    "case.read": "read the case",
-    "item.receive": "sent a file",
-    "item.accept": "accepted a file",
-    "item.reject": "refused a file",
-    "item.read": "looked at a picture",
-    "item.download": "downloaded a file",
-    "upload.start": "began to send a file",
-    "upload.complete": "sent a whole file",
-    "upload.duplicate": "noticed a duplicate",
-    "upload.refuse": "refused a file",
-    "upload.cancel": "cancelled an upload",
-    "upload.read": "read the verdict on a file",
-    "upload.retry": "had a refused file judged again",
-    "analysis.request": "asked for an analysis",
-    "analysis.start": "began an analysis",
-    "analysis.requeue": "queued a lost analysis again",
-    "analysis.complete": "completed an analysis",
-    "analysis.fail": "gave an analysis up as failed",
-    "analysis.cancel": "cancelled an analysis",
-    "analysis.read": "read an analysis",
-    "finding.save": "saved a finding",
-    "artefact.read": "looked at an explanation picture",
-    "report.draft": "drafted a report",
-    "report.read": "read a report",
-    "report.sign": "signed a report",
-    "report.second": "read a report as the second reader",
-    "report.amend": "drafted an amendment",
-    "comment.write": "wrote a comment",
-    "cell.review": "named a cell anew",
-    "denied": "was refused",
-    "search": "searched",
-}
+def _runs(rows):
+    """Events in a row by one person doing one thing are one line: a look at forty pictures is not forty lines."""
+    runs = groupby(rows, key=lambda row: (row.actor, row.action, row.outcome))
+    return [
+        {"newest": run[0], "oldest": run[-1], "count": len(run), "what": words_of(run[0].action)}
+        for run in (list(same) for _, same in runs)
+    ]

@@ -14,10 +14,16 @@ from clinic.audit.anchors import anchor_head
 from clinic.audit.models import Action, AuditEvent
 from clinic.audit.services import record
 from clinic.audit.verification import verify_on
+from clinic.audit.words import WORDS, words_of
 from clinic.portal.views.audit import PAGE
 from tests.factories import CaseFactory, UserFactory, member
 
 pytestmark = pytest.mark.django_db
+
+
+def test_every_act_has_its_words():
+    assert [act for act in Action if act not in WORDS] == []
+    assert words_of("gone.act") == "gone.act"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ childlogdir={log}
 [program:web]
 command={python} -m gunicorn clinic.wsgi --config python:clinic.gunicorn_conf --bind 127.0.0.1:{port}
 directory={base}
+autorestart=true
 stopwaitsecs=15
 startretries=100
 stopasgroup=true
@@ -31,6 +32,7 @@ stdout_logfile={log}/web.log
 [program:worker]
 command={python} -m celery --app workers.celery worker --concurrency 2 --loglevel INFO
 directory={base}
+autorestart=true
 stopwaitsecs=30
 startretries=100
 stopasgroup=false
