@@ -29,6 +29,7 @@ NAVIGATION = (
     Entry("portal:models", "Models", covers=("portal:model",)),
     Entry("portal:monitoring", "Monitoring", "monitoring.view", covers=("portal:calibration",)),
     Entry("portal:people", "People", "user.manage", covers=("portal:person", "portal:new_person")),
+    Entry("portal:sites", "Sites", "user.manage"),
     Entry("safeguards:stop", "Stop", "inference.halt"),
     Entry("portal:audit", "Audit", "audit.view", covers=("portal:audit_case", "portal:audit_patient")),
     Entry("portal:help", "Help"),

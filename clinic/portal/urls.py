@@ -12,6 +12,7 @@ from clinic.portal.views import (
     registry,
     report,
     session,
+    sites,
     worklist,
 )
 
@@ -30,6 +31,8 @@ urlpatterns = [
     path("people/new/", people.new_person, name="new_person"),
     path("people/<int:pk>/", people.person, name="person"),
     path("people/<int:pk>/change/", people.change_person, name="change_person"),
+    path("sites/", sites.sites, name="sites"),
+    path("sites/<uuid:pk>/change/", sites.change_site, name="change_site"),
     path("worklist/", worklist.worklist, name="worklist"),
     path("worklist/pulse/", worklist.worklist_pulse, name="worklist_pulse"),
     path("worklist/views/", worklist.save_view, name="save_view"),

@@ -14,6 +14,10 @@ LINES = {
         acts("calibration.request", "site", by="admin_user"),
     ],
     "api:undo_calibration": acts("calibration.undo", "site", **NEW_LAMP),
+    "portal:sites": plain("a site's settings are no patients", by="admin_user"),
+    "portal:change_site": acts(
+        "site.change", "site", by="admin_user", format="multipart", body={"second_reader": "yes"}
+    ),
     "portal:import_models": acts("bundle.import", by="admin_user"),
     "portal:model": plain("models are no patients", "bundle"),
     "portal:move_model": acts("bundle.retire", "bundle", format="multipart", **RETIRE),
