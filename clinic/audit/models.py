@@ -63,6 +63,7 @@ class Action(models.TextChoices):
     CALIBRATION_UNDO = "calibration.undo"
     CALIBRATION_READ = "calibration.read"
     MONITORING_READ = "monitoring.read"
+    DRIFT_ALERT = "drift.alert"
     SITE_CREATE = "site.create"
     SITE_CHANGE = "site.change"
     USER_CREATE = "user.create"

@@ -62,6 +62,7 @@ WORDS = {
     Action.CALIBRATION_UNDO: "undid a recalibration",
     Action.CALIBRATION_READ: "read a recalibration",
     Action.MONITORING_READ: "read the monitoring",
+    Action.DRIFT_ALERT: "noticed that inputs or answers have changed",
     Action.SITE_CREATE: "made a site",
     Action.SITE_CHANGE: "changed a site's settings",
     Action.USER_CREATE: "made an account",

@@ -17,6 +17,7 @@ from django.utils import timezone
 from clinic.accounts.models import Site
 from clinic.cases.models import Assessment, Finding
 from clinic.monitoring.models import SiteWeek
+from clinic.monitoring.warnings import warn
 
 BINS = 10
 CHANGED = 0.25
@@ -69,10 +70,24 @@ def measure_week(site, monday):
             alerts = [said for name, figure in figures.items() if (said := _alert(subject, name, figure))]
             told = {"figures": figures, "alerts": alerts}
             with transaction.atomic():
-                rows.append(
-                    SiteWeek.objects.update_or_create(site=site, monday=monday, subject=subject, defaults=told)[0]
-                )
+                rows.append(_write(site, monday, subject, told))
     return rows
+
+
+def _write(site, monday, subject, told):
+    """The row of the week; what it did not say when it was last measured is told to those who watch."""
+    key = {"site": site, "monday": monday, "subject": subject}
+    before = SiteWeek.objects.select_for_update().filter(**key).first()
+    known = [_about(said) for said in before.alerts] if before else []
+    row, _ = SiteWeek.objects.update_or_create(**key, defaults=told)
+    if new := [said for said in row.alerts if _about(said) not in known]:
+        warn(row, new)
+    return row
+
+
+def _about(alert):
+    """Which figure of which bundle an alert is of: its sentence changes with every case that comes."""
+    return alert.split(":")[:2]
 
 
 def measure_this_week():

@@ -83,6 +83,22 @@ class TestDrift:
         measure_week(site, monday)
         assert site.weeks.filter(subject="labs@1.0.0", monday=monday).count() == 1
 
+    def test_those_who_watch_are_told_of_each_change_once(
+        self, site, clinician, settings, mailoutbox, django_capture_on_commit_callbacks
+    ):
+        settings.NOTICES_BY_MAIL = True
+        admin = member(site, "admin", email="admin@lab.example")
+        start = timezone.now()
+        self.findings(site, 60, start - timedelta(weeks=3), label="AML", in_scope=0.9)
+        self.findings(site, 20, start, label=None, in_scope=0.1)
+        for _ in range(2):
+            with django_capture_on_commit_callbacks(execute=True):
+                measure_week(site, monday_of(start))
+            self.findings(site, 1, start, label=None, in_scope=0.1)
+        assert [mail.to for mail in mailoutbox] == [[admin.email]]
+        assert "in scope: 0% of 20 this week" in mailoutbox[0].body
+        assert AuditEvent.objects.filter(action=Action.DRIFT_ALERT).count() == 1
+
     def test_a_usual_week_or_a_small_one_does_not_alert(self, site):
         monday, start = monday_of(timezone.now()), timezone.now()
         self.findings(site, 60, start - timedelta(weeks=3), label="AML", in_scope=0.9)
