@@ -81,6 +81,8 @@ def read(source: Path, place: str, max_pixels: int, min_side: int) -> tuple[Iter
         "transfer_syntax": pixels.syntax.name,
         "modality": str(header.get("Modality", "")),
     }
+    if len(chosen) < pixels.count:
+        summary["frame_numbers"] = [index + 1 for index in chosen]
     return (decode(pixels, index, place) for index in chosen), summary | optics(header)
 
 

@@ -113,6 +113,11 @@ class Opened(io.RawIOBase):
     def seekable(self):
         return True
 
+    @property
+    def name(self):
+        """As files have one: some readers ask for it."""
+        return self.address
+
     def tell(self):
         return self.place
 

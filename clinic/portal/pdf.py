@@ -10,7 +10,7 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from PIL import Image, UnidentifiedImageError
 
-from clinic.cases import files
+from clinic.cases import downloads
 from clinic.portal.reading import read_report
 from clinic.portal.templatetags import portal as words
 
@@ -216,7 +216,7 @@ def _pictures(paper, said):
 def _picture(sha256):
     """A picture of the store, drawn again from its pixels alone; None where the store no longer has it."""
     try:
-        image = Image.open(BytesIO(b"".join(files.blocks(sha256)))).convert("RGB")
+        image = Image.open(BytesIO(downloads.whole(sha256))).convert("RGB")
     except (OSError, UnidentifiedImageError):
         return None
     return image

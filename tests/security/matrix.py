@@ -20,6 +20,7 @@ from clinic.safeguards.emergency import break_glass
 from clinic.safeguards.models import Halt
 from clinic.tokens.services import create_service_token, issue_for_login
 from clinic.uploads import services as uploads
+from tests.clinic.interop.conftest import microscope_image
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -30,7 +31,7 @@ from tests.factories import (
     assessed_case,
     member,
 )
-from tests.portal_cases import full_case
+from tests.portal_cases import full_case, png
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 LOGIN = 302  # to the login page: a page's answer to nobody
@@ -111,6 +112,10 @@ class World:
     @cached_property
     def image(self):
         return self.case.items.get(kind="smear_field")
+
+    @cached_property
+    def microscope(self):
+        return microscope_image(self.ready_case, png(80))
 
     @cached_property
     def artefact(self):

@@ -16,7 +16,7 @@ from clinic.safeguards.models import Halt
 from clinic.tokens.services import create_service_token
 from clinic.uploads import services as uploads
 from ml.fusion import fuse
-from tests.clinic.interop.conftest import delivery, held, stored_instance
+from tests.clinic.interop.conftest import delivery, held, microscope_image, stored_instance
 from tests.factories import (
     PASSWORD,
     AnalysisFactory,
@@ -90,6 +90,7 @@ def made(site, clinician):
         "failed_analysis": failed_analysis,
         "live": live,
         "dicom": stored_instance(image),
+        "microscope": microscope_image(case, png(79)),
         "delivery": (letter := delivery(site)),
         "webhook": letter.webhook,
         "held": held(site, name="Quillfeather Test"),

@@ -30,6 +30,11 @@ class DicomInstance(models.Model):
     modality = models.CharField(max_length=16, blank=True)
     study_date = models.CharField(max_length=8, blank=True)
     accession = models.CharField(max_length=64, blank=True)
+    referring = models.CharField(max_length=64, blank=True)
+    study_time = models.CharField(max_length=16, blank=True)
+    study_number = models.CharField(max_length=16, blank=True)
+    series_number = models.CharField(max_length=12, blank=True)
+    instance_number = models.CharField(max_length=12, blank=True)
     header = models.JSONField()
 
     class Meta:

@@ -73,15 +73,17 @@ def blocks(data, start, end):
         yield data[at : min(at + BLOCK, end)]
 
 
-def sent(files):
-    """(content type, blocks) of an answer with ``files``: iterables of blocks."""
+def sent(files, media_type="application/dicom"):
+    """(content type, blocks) of an answer with ``files``: functions that give blocks."""
     boundary = secrets.token_hex(16)
 
     def write():
         for file in files:
-            yield f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+            yield f"--{boundary}\r\nContent-Type: {media_type}\r\n\r\n".encode()
             yield from file()
             yield b"\r\n"
         yield f"--{boundary}--\r\n".encode()
 
-    return f'multipart/related; type="application/dicom"; boundary={boundary}', write()
+    kind, _, parameters = media_type.partition(";")
+    said = f'multipart/related; type="{kind}"; {parameters.strip()}'.rstrip("; ")
+    return f"{said}; boundary={boundary}", write()

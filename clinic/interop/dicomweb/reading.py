@@ -3,6 +3,7 @@
 (They are read later, by the same capped child process as every other item.)
 """
 
+import json
 import math
 import re
 import warnings
@@ -13,14 +14,23 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 KEPT = (
-    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "StudyTime",
-    "AcquisitionDateTime", "AccessionNumber", "Modality", "Manufacturer", "ManufacturerModelName",
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "ContentDate",
+    "StudyTime", "SeriesTime", "ContentTime", "AcquisitionDateTime", "TimezoneOffsetFromUTC", "AccessionNumber",
+    "Modality", "Manufacturer", "ManufacturerModelName", "InstitutionName", "ReferringPhysicianName",
     "StudyDescription", "SeriesDescription", "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
-    "StudyInstanceUID", "SeriesInstanceUID", "StudyID", "SeriesNumber", "InstanceNumber", "ContainerIdentifier",
-    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "TotalPixelMatrixColumns", "TotalPixelMatrixRows",
-    "ImagedVolumeWidth", "ImagedVolumeHeight", "BurnedInAnnotation",
+    "StudyInstanceUID", "SeriesInstanceUID", "StudyID", "SeriesNumber", "InstanceNumber", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "ContainerIdentifier", "ContainerTypeCodeSequence", "SpecimenDescriptionSequence",
+    "AnatomicRegionSequence", "PrimaryAnatomicStructureSequence", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "BurnedInAnnotation", "LossyImageCompression", "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod", "VolumetricProperties", "SpecimenLabelInImage", "FocusMethod",
+    "ExtendedDepthOfField", "ImagedVolumeWidth", "ImagedVolumeHeight", "ImagedVolumeDepth", "TotalPixelMatrixColumns",
+    "TotalPixelMatrixRows", "TotalPixelMatrixFocalPlanes", "TotalPixelMatrixOriginSequence", "ImageOrientationSlide",
+    "ImageCenterPointCoordinatesSequence", "NumberOfOpticalPaths", "OpticalPathSequence", "DimensionOrganizationType",
+    "DimensionOrganizationSequence", "DimensionIndexSequence", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
+LARGEST_ELEMENT = 256 * 1024  # of JSON; the places of a slide's thousands of frames are left to the file itself
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 LONGEST_VALUE = 1024
 
@@ -45,6 +55,11 @@ class Header:
     modality: str
     study_date: str
     accession: str
+    referring: str
+    study_time: str
+    study_number: str
+    series_number: str
+    instance_number: str
     tags: dict
 
 
@@ -76,6 +91,11 @@ def _read(path):
         modality=_text(said, "Modality", 16),
         study_date=_text(said, "StudyDate", 8),
         accession=_text(said, "AccessionNumber", 64),
+        referring=_text(said, "ReferringPhysicianName", 64),
+        study_time=_text(said, "StudyTime", 16),
+        study_number=_text(said, "StudyID", 16),
+        series_number=_text(said, "SeriesNumber", 12),
+        instance_number=_text(said, "InstanceNumber", 12),
         tags=_as_json(said, syntax),
     )
 
@@ -89,13 +109,23 @@ def _as_json(said, syntax):
     tags = {}
     for element in said:
         try:
-            one = element.to_json_dict(None, LONGEST_VALUE)
+            one = _without_bulk(element.to_json_dict(lambda _: "", LONGEST_VALUE))
+            if one is not None and len(json.dumps(one)) <= LARGEST_ELEMENT:
+                tags[f"{element.tag:08X}"] = one
         except Exception:  # noqa: BLE001, S112 (as above; without it the instance is still itself)
             continue
-        if "BulkDataURI" not in one and "InlineBinary" not in one:
-            tags[f"{element.tag:08X}"] = one
     tags["00083002"] = {"vr": "UI", "Value": [str(syntax)]}
     return _clean(tags)
+
+
+def _without_bulk(one):
+    """An element without binary values, in its items neither (a slide's colour profile); None for one that is such."""
+    if "BulkDataURI" in one or "InlineBinary" in one:
+        return None
+    if one["vr"] != "SQ":
+        return one
+    items = [{tag: _without_bulk(inner) for tag, inner in item.items()} for item in one.get("Value", [])]
+    return one | {"Value": [{tag: inner for tag, inner in item.items() if inner is not None} for item in items]}
 
 
 def _clean(value):

@@ -7,9 +7,9 @@ from django.db.models import Q
 from clinic.errors import InvalidInput
 
 MOST, USUAL = 1000, 100
-STUDY = ("00080005", "00080020", "00080030", "00080050", "00100010", "00100020", "00100030", "00100040", "0020000D",
-         "00200010", "00081030")  # fmt: skip
-SERIES = ("00080060", "0008103E", "0020000E", "00200011")
+STUDY = ("00080005", "00080020", "00080030", "00080050", "00080090", "00080201", "00100010", "00100020", "00100030",
+         "00100040", "0020000D", "00200010", "00081030")  # fmt: skip
+SERIES = ("00080021", "00080031", "00080060", "0008103E", "0020000E", "00200011")
 TEXT_FIELDS = {
     "StudyInstanceUID": "study__uid",
     "SeriesInstanceUID": "series_uid",
@@ -20,6 +20,10 @@ TEXT_FIELDS = {
     "Modality": "modality",
     "ModalitiesInStudy": "modality",
     "AccessionNumber": "accession",
+    "ReferringPhysicianName": "referring",
+    "StudyID": "study_number",
+    "SeriesNumber": "series_number",
+    "InstanceNumber": "instance_number",
 }
 TAGS = {
     "0020000D": "StudyInstanceUID",
@@ -32,9 +36,18 @@ TAGS = {
     "00080061": "ModalitiesInStudy",
     "00080050": "AccessionNumber",
     "00080020": "StudyDate",
+    "00080030": "StudyTime",
+    "00080090": "ReferringPhysicianName",
+    "00200010": "StudyID",
+    "00200011": "SeriesNumber",
+    "00200013": "InstanceNumber",
 }
+NAMES = {"study__case__patient__name", "referring"}  # matched whatever the case of their letters
 CONTROLS = {"limit", "offset", "includefield", "fuzzymatching"}
-DATE = re.compile(r"(\d{8})?(-)?(\d{8})?")
+RANGES = {  # field, pattern, and how to write one
+    "StudyDate": ("study_date", re.compile(r"(\d{8})?(-)?(\d{8})?"), "20260302 or 20260301-20260331"),
+    "StudyTime": ("study_time", re.compile(r"([\d.]{2,16})?(-)?([\d.]{2,16})?"), "0800-1200"),
+}
 
 
 def matching(rows, params):
@@ -43,12 +56,12 @@ def matching(rows, params):
         if said in CONTROLS:
             continue
         name = TAGS.get(said.upper(), said)
-        if name == "StudyDate":
-            rows = rows.filter(_dates(texts[-1]))
+        if name in RANGES:
+            rows = rows.filter(_range(name, texts[-1]))
         elif name in TEXT_FIELDS:
             rows = rows.filter(_words(TEXT_FIELDS[name], texts))
         else:
-            known = ", ".join([*TEXT_FIELDS, "StudyDate"])
+            known = ", ".join([*TEXT_FIELDS, *RANGES])
             raise InvalidInput(
                 "unknown_attribute", f"{said[:60]!r} cannot be matched.", f"Use {known}.", place=said[:60]
             )
@@ -63,20 +76,21 @@ def _words(field, texts):
             pattern = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in text[:200])
             found |= Q(**{f"{field}__iregex": f"^{pattern}$"})
         else:
-            found |= Q(**{f"{field}__iexact" if field.endswith("name") else field: text})
+            found |= Q(**{f"{field}__iexact" if field in NAMES else field: text})
     return found
 
 
-def _dates(text):
-    match = DATE.fullmatch(text)
+def _range(name, text):
+    """One date or time, or from one to another; "12" as an end is all of that hour."""
+    field, pattern, example = RANGES[name]
+    match = pattern.fullmatch(text)
     if not match or not text:
-        raise InvalidInput(
-            "bad_date", f"{text[:40]!r} is no date.", "Use 20260302 or 20260301-20260331.", place="StudyDate"
-        )
+        raise InvalidInput("bad_date", f"{text[:40]!r} cannot be read.", f"Use {example}.", place=name)
     first, dash, last = match.groups()
     if not dash:
-        return Q(study_date=first)
-    return (Q(study_date__gte=first) if first else ~Q(study_date="")) & (Q(study_date__lte=last) if last else Q())
+        return Q(**{f"{field}__startswith": first})
+    from_ = Q(**{f"{field}__gte": first}) if first else ~Q(**{field: ""})
+    return from_ & (Q(**{f"{field}__lte": last.ljust(16, "9")}) if last else Q())
 
 
 def window(params):

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from django.db import IntegrityError, transaction
 
@@ -25,6 +25,7 @@ SOP_CLASSES = {
 }
 # PS3.4 and PS3.18: why an instance was not stored
 PROCESSING, DUPLICATE, NO_SUCH_CLASS, NOT_AUTHORISED = 0x0110, 0x0111, 0x0122, 0x0124
+NOT_OF_THE_ROW = {"study_uid", "patient_id", "tags"}
 TOO_LARGE, OTHER_DATA, NOT_UNDERSTOOD = 0xA700, 0xA900, 0xC000
 
 
@@ -122,8 +123,7 @@ def _item(case, header, content, by, sha256):
 
 
 def _instance(study, item, header):
-    names = ("series_uid", "sop_uid", "sop_class", "modality", "study_date", "accession")
-    said = {name: getattr(header, name) for name in names}
+    said = {one.name: getattr(header, one.name) for one in fields(header) if one.name not in NOT_OF_THE_ROW}
     DicomInstance.objects.create(study=study, item=item, header=header.tags, **said)
 
 

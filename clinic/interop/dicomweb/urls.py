@@ -1,6 +1,7 @@
 from django.urls import path
 
-from clinic.interop.dicomweb.views import Metadata, OneStudy, OneStudyOrMore, Search, Studies
+from clinic.interop.dicomweb.retrieving import Metadata, OneStudy, Rendered, StoredFrames
+from clinic.interop.dicomweb.views import OneStudyOrMore, Search, Studies
 
 app_name = "dicomweb"
 STUDY = "studies/<str:study>"
@@ -19,4 +20,7 @@ urlpatterns = [
     path(f"{SERIES}/instances", Search.as_view(level="instances"), name="instances_of_series"),
     path(INSTANCE, OneStudy.as_view(), name="instance"),
     path(f"{INSTANCE}/metadata", Metadata.as_view(), name="instance_metadata"),
+    path(f"{INSTANCE}/rendered", Rendered.as_view(), name="instance_rendered"),
+    path(f"{INSTANCE}/frames/<str:frames>", StoredFrames.as_view(), name="frames"),
+    path(f"{INSTANCE}/frames/<str:frames>/rendered", Rendered.as_view(), name="frame_rendered"),
 ]

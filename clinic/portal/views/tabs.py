@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 
 from clinic.audit.models import Action, AuditEvent
 from clinic.audit.words import words_of
-from clinic.cases import files
+from clinic.cases import downloads
 from clinic.cases.models import Assessment, ItemKind, ItemStatus
 from clinic.cases.visibility import cases_visible_to, find
 from clinic.portal import expression_view, gallery, labs_view
@@ -112,7 +112,7 @@ def history(request, page):
 
 
 def _text(item):
-    return b"".join(files.blocks(item.sha256)).decode("utf-8-sig", errors="replace")
+    return downloads.whole(item.sha256).decode("utf-8-sig", errors="replace")
 
 
 @_tab("case_audit")

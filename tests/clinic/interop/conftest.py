@@ -6,7 +6,9 @@ from django.utils import timezone
 from clinic.interop.dicomweb.models import DicomInstance, DicomStudy
 from clinic.interop.results.models import HeldResult
 from clinic.interop.webhooks.models import Delivery, OutboxEvent, Webhook
-from tests.factories import UserFactory
+from tests.clinic.interop.dicom import dicom
+from tests.factories import ItemFactory, UserFactory
+from tests.portal_cases import keep_frame
 
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 
@@ -41,13 +43,21 @@ def delivery(site, *, status="dead", url="https://lis.example/hook"):
     return Delivery.objects.create(webhook=webhook, event=event, status=status, due_at=timezone.now(), attempts=0)
 
 
-def stored_instance(item):
+def stored_instance(item, number=1):
     """``item`` as it would have come by DICOMweb."""
     patient = item.case.patient
-    study = DicomStudy.objects.create(site=patient.site, case=item.case, uid="1.2.3")
+    study, _ = DicomStudy.objects.get_or_create(site=patient.site, uid="1.2.3", defaults={"case": item.case})
     header = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": patient.name}]}}
-    uids = {"series_uid": "1.2.3.1", "sop_uid": "1.2.3.1.1", "sop_class": "1.2.840.10008.5.1.4.1.1.77.1.2"}
+    uids = {"series_uid": "1.2.3.1", "sop_uid": f"1.2.3.1.{number}", "sop_class": "1.2.840.10008.5.1.4.1.1.77.1.2"}
     return DicomInstance.objects.create(study=study, item=item, modality="SM", header=header, **uids)
+
+
+def microscope_image(case, picture):
+    """A DICOM image of ``case`` that the reader has read, with its frame."""
+    item = ItemFactory(case=case, kind="smear_field", filename="field.dcm", content=dicom(77))
+    keep_frame(item, picture)
+    stored_instance(item, 2)
+    return item
 
 
 def instance_uids(item):

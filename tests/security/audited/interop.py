@@ -14,6 +14,7 @@ TRANSACTION = {
 STUDY = ("1.2.3",)
 SERIES = (*STUDY, "1.2.3.1")
 INSTANCE = (*SERIES, "1.2.3.1.1")
+MICROSCOPE = (*SERIES, "1.2.3.1.2")
 LINES = {
     "dicomweb:studies": [
         shows("item.read"),
@@ -33,6 +34,9 @@ LINES = {
     "dicomweb:series_metadata": shows("item.read", *SERIES),
     "dicomweb:instance": shows("item.download", *INSTANCE),
     "dicomweb:instance_metadata": shows("item.read", *INSTANCE),
+    "dicomweb:instance_rendered": shows("item.read", *MICROSCOPE),
+    "dicomweb:frames": shows("item.download", *MICROSCOPE, 1),
+    "dicomweb:frame_rendered": shows("item.read", *MICROSCOPE, 1),
     "interop:webhooks": [
         acts("webhook.read", method="get", by="admin_user"),
         plain("a target inside of the network: refused; tests/clinic/interop/test_webhooks.py", method="post"),
