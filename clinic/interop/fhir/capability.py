@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from clinic.interop.fhir.including import names_of
 from clinic.interop.fhir.kinds import CREATED, SOURCES, TYPES
 from clinic.interop.fhir.search import known_parameters
 
@@ -46,4 +47,5 @@ def _resource(kind):
         "versioning": "versioned" if kind == "DiagnosticReport" else "no-version",
         "searchParam": [{"name": name, "type": TYPES[name]} for name in sorted(known_parameters(SOURCES[kind]))],
     }
+    said |= {"searchInclude": names_of(kind)} if names_of(kind) else {}
     return said | ({"conditionalCreate": True} if kind in CREATED else {})

@@ -8,14 +8,16 @@ from clinic.cases.models import Report
 from clinic.cases.reports import STATEMENT
 from clinic.cases.visibility import reports_visible_to
 from clinic.interop.fhir.answers import PREFIX_CELLS, PREFIX_SUBTYPE
-from clinic.interop.fhir.search import Source, by_date, by_reference, by_token
+from clinic.interop.fhir.search import EVERY, Source, by_date, by_reference, by_token, token
 from clinic.interop.fhir.structure import CODES, MARROW, coding, concept, diagnosis, instant, of_patient, reference
 from clinic.registry.models import BundleStatus, ModelBundle
 from ml.diagnosis_tree import load_tree
 
 HAEMATOLOGY = concept(coding("http://terminology.hl7.org/CodeSystem/v2-0074", "HM", "Hematology"), text="Haematology")
-REPORT = concept(coding(CODES, "leukaemia-report", "Leukaemia work-up report"), text="Leukaemia work-up report")
+OWN_CODE = "leukaemia-report"
+REPORT = concept(coding(CODES, OWN_CODE, "Leukaemia work-up report"), text="Leukaemia work-up report")
 OF_PATIENT = by_reference("Patient", "case__patient")
+OF_REPORT = by_reference("DiagnosticReport", "pk")
 
 
 def standing_reports(user):
@@ -81,7 +83,9 @@ REPORTS = Source(
     filters={
         "patient": OF_PATIENT,
         "subject": OF_PATIENT,
-        "identifier": by_reference("DiagnosticReport", "pk"),
+        "identifier": lambda text: OF_REPORT(token(text)[1]) if token(text)[0] in (None, f"{MARROW}:report") else None,
+        "code": lambda text: EVERY if token(text) in ((None, OWN_CODE), (CODES, OWN_CODE)) else None,
+        "category": lambda text: EVERY if token(text)[1] == "HM" else None,
         "status": by_token(
             "status",
             {

@@ -1,10 +1,13 @@
 """ImagingStudy: what came by DICOMweb, with the addresses under which it is kept."""
 
+from datetime import date
+
 from django.db.models import Q
 
 from clinic.audit.models import Action
+from clinic.interop.dicomweb.models import DicomInstance
 from clinic.interop.dicomweb.services import SOP_CLASSES, studies_visible_to
-from clinic.interop.fhir.search import Source, by_date, by_reference
+from clinic.interop.fhir.search import EVERY, Source, by_date, by_day, by_reference, token
 from clinic.interop.fhir.structure import coding, instant, of_patient
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
@@ -18,6 +21,8 @@ def study_resource(study):
         by_series.setdefault(one.series_uid, []).append(one)
     modalities = sorted({one.modality for one in study.instances.all() if one.modality})
     more = {"modality": [coding(DCM, code) for code in modalities]} if modalities else {}
+    if started := next(filter(None, map(_day, study.instances.all())), None):
+        more["started"] = started
     return {
         "resourceType": "ImagingStudy",
         "id": str(study.pk),
@@ -32,6 +37,15 @@ def study_resource(study):
     }
 
 
+def _day(instance):
+    """The study's day as FHIR writes one; None where the file names none."""
+    text = instance.study_date
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])).isoformat() if len(text) == 8 else None
+    except ValueError:
+        return None
+
+
 def _series(uid, instances):
     return {
         "uid": uid,
@@ -44,6 +58,16 @@ def _series(uid, instances):
     }
 
 
+def _with(*said, **fields):
+    return DicomInstance.objects.filter(*said, **fields).values("study")
+
+
+def _started(text):
+    """By the study's day, which DICOM writes as 20260302."""
+    span = by_day("study_date")(text)
+    return Q(pk__in=_with(span).exclude(study_date=""))
+
+
 STUDIES = Source(
     rows=lambda user: studies_visible_to(user).prefetch_related("instances"),
     resource=study_resource,
@@ -52,6 +76,9 @@ STUDIES = Source(
     filters={
         "patient": OF_PATIENT,
         "subject": OF_PATIENT,
+        "status": lambda text: EVERY if token(text)[1] == "available" else None,
+        "modality": lambda text: Q(pk__in=_with(modality=token(text)[1])),
+        "started": _started,
         "identifier": lambda text: Q(uid=text.rpartition("|")[2].removeprefix("urn:oid:")),
         "_lastUpdated": by_date("received_at"),
     },

@@ -19,6 +19,7 @@ from clinic.errors import NotFound
 from clinic.interop.fhir import outcome
 from clinic.interop.fhir.capability import statement
 from clinic.interop.fhir.documents import report_resource
+from clinic.interop.fhir.including import included
 from clinic.interop.fhir.kinds import ACT, CREATED, SOURCES
 from clinic.interop.fhir.search import CONTROLS, filtered, find_page, known_parameters
 from clinic.interop.fhir.structure import validated
@@ -116,10 +117,22 @@ class OfType(FhirView):
             {"fullUrl": f"{self.base_url()}{kind}/{one['id']}", "resource": one, "search": {"mode": "match"}}
             for one in found
         ]
+        beside = included(kind, found, params.get("_include", []), request.user)
+        entries += [
+            {
+                "fullUrl": f"{self.base_url()}{one['resourceType']}/{one['id']}",
+                "resource": one,
+                "search": {"mode": "include"},
+            }
+            for one in beside
+        ]
         if unknown:
             said = outcome.issue("not-supported", f"Not used: {', '.join(sorted(unknown))}.", severity="warning")
             entries.append({"resource": outcome.outcome(said), "search": {"mode": "outcome"}})
-        _note(sources, request.user, {"resource": kind, "query": params, "hits": [one["id"] for one in found]})
+        said = {"resource": kind, "query": params, "hits": [one["id"] for one in found]}
+        if beside:
+            said["included"] = [f"{one['resourceType']}/{one['id']}" for one in beside]
+        _note(sources, request.user, said)
         links = self._links(kind, params, page.cursor)
         total = self._total(sources, request.user, params)
         bundle = {"resourceType": "Bundle", "type": "searchset", "link": links, "entry": entries}

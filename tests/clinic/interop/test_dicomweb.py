@@ -142,7 +142,11 @@ def test_a_study_is_an_imaging_study_in_fhir(stow, patient, api, clinician):
     get_fhir_model_class("Bundle").model_validate(said)
     resource = said["entry"][0]["resource"]
     assert (resource["numberOfInstances"], resource["series"][0]["modality"]["code"]) == (2, "SM")
+    assert resource["started"] == "2026-03-02"
     assert api(clinician).get(f"/fhir/ImagingStudy/{resource['id']}").json() == resource
+    for query, hits in (("started=2026-03", 1), ("started=gt2026-03-02", 0), ("modality=SM", 1), ("modality=CT", 0)):
+        found = api(clinician).get(f"/fhir/ImagingStudy?{query}&status=available").json()
+        assert len(found.get("entry", [])) == hits
 
 
 def mutated(file, rng):
