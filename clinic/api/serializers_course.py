@@ -31,6 +31,14 @@ class ChangeOut(serializers.Serializer):
     by = serializers.DictField(help_text="Of blasts the difference with its 95 % interval; of an answer from and to")
 
 
+class HintOut(serializers.Serializer):
+    of = serializers.CharField(help_text="The modality whose cells were counted")
+    says = serializers.ChoiceField(["response", "possible relapse", "no response"], allow_null=True)
+    why = serializers.CharField()
+    validation = serializers.DictField(help_text="How the rules did on simulated courses; on no patient")
+
+
 class CourseOut(serializers.Serializer):
     points = PointOut(many=True)
     changes = ChangeOut(many=True)
+    hints = HintOut(many=True, help_text="From three counts on; rules, validated on simulated courses only")

@@ -4,14 +4,18 @@ Blasts change where the 95 % interval of the difference of two shares leaves out
 doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I): it counts the cells' chance alone, neither the
 smear's nor the classifier's errors. An answer changes where the later one is not among the diagnoses that the earlier
 prediction set left possible; abstentions between them are passed over.
+
+From three counts on, each way of counting has a hint (``ml.blast_course``): rules tried on simulated courses alone.
 """
 
 from itertools import pairwise
 from math import sqrt
 
 from clinic.cases.models import Analysis, AnalysisStatus
+from ml.blast_course import LEAST_POINTS, hint
 from ml.diagnosis_tree import load_tree
 
+INTERVAL = ("share", "low", "high")
 SHOWN = ("acute_leukaemia", "all", "aml", "apl")
 
 
@@ -25,7 +29,20 @@ def course_of(cases):
         _answer_changed(*pair) for pair in pairwise(answered)
     ]
     changes = sorted((change for change in changes if change), key=lambda change: change["at"])
-    return {"points": points, "changes": changes}
+    return {"points": points, "changes": changes, "hints": _hints(points)}
+
+
+def _hints(points):
+    """What the blasts suggest, for each kind of image that was counted at three times or more."""
+    by_kind = {}
+    for point in points:
+        if point["blasts"]:
+            by_kind.setdefault(point["blasts"]["of"], []).append((point["at"], point["blasts"]))
+    return [
+        {"of": kind, **hint(times, *([one[part] for one in blasts] for part in INTERVAL), counted="images")}
+        for kind, (times, blasts) in ((kind, zip(*said, strict=True)) for kind, said in sorted(by_kind.items()))
+        if len(set(times)) >= LEAST_POINTS
+    ]
 
 
 def _point(analysis):

@@ -15,6 +15,7 @@ def read_course(course, labs):
     return {
         "points": points,
         "changes": course["changes"],
+        "hints": course["hints"],
         "drawn": len(points) > 1,
         "first": times[0] if times else None,
         "last": times[-1] if times else None,

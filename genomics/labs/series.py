@@ -1,16 +1,13 @@
 """Several panels of one patient over time: the trend of each value, the course of the blasts, and a careful hint.
 
 Pure functions of what was measured. A trend needs three points; so does a hint, and it needs blasts that were counted.
-The rules of the hint were tried on simulated courses alone (``courses.py``), and every answer says so.
+The rules of the hint (``ml.blast_course``) were tried on simulated courses alone, and every answer says so.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,19 +16,17 @@ from scipy.stats import beta, theilslopes
 
 from genomics.labs.analytes import load_analytes
 from genomics.labs.timeline import Course, read_series
+from ml import blast_course
+from ml.blast_course import LEAST_POINTS
 
 __all__ = ["Course", "Trend", "describe", "hint", "read_series", "trends"]
 
 Array = npt.NDArray[np.float64]
 
-LEAST_POINTS = 3
 WEEK = 7.0
 ON_LOG = {"10*9/L": 0.05, "U/L": 1.0}  # units of values that grow and shrink by factors; what keeps zero finite
 CELLS = 100  # of a manual differential; Rümke 1979, Blood Cells Suppl. 11:137 (its binomial spread)
-CLEARED = 1.0  # % blasts: none to speak of in blood
 BLASTS = "blasts_percent"
-SIMULATED = Path(__file__).with_name("courses.json")
-NOTE = "Validated on simulated courses only, on no patient: a hint to look again, never a finding."
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def describe(course: Course) -> dict[str, Any]:
         "flags": [[asdict(flag) for flag in flags] for flags in course.flags],
         "unused": list(course.unused),
         "trends": [asdict(trend) for trend in trends(course)],
-        "blasts": blast_course(course),
+        "blasts": blasts_over_time(course),
         "hint": hint(*course.of(BLASTS)),
     }
 
@@ -102,7 +97,7 @@ def _trend(key: str, days: Array, values: Array) -> Trend | None:
     )
 
 
-def blast_course(course: Course) -> dict[str, Any] | None:
+def blasts_over_time(course: Course) -> dict[str, Any] | None:
     """Blasts in per cent as counted, each with the 95 % interval of a count of 100 cells; None where none were."""
     days, values = course.of(BLASTS)
     if not len(values):
@@ -128,32 +123,7 @@ def counting_interval(percent: Array) -> tuple[Array, Array]:
 
 
 def hint(days: Array, percent: Array) -> dict[str, Any]:
-    """What the blasts (n,) at ``days`` (n,), in order, suggest: response, possible relapse, no response, or nothing.
-
-    ``says`` is None where there are fewer than three points or nothing clear; ``why`` says why. A change counts only
-    where the intervals of the two counts do not touch.
-    """
-    if len(np.unique(days)) < LEAST_POINTS:
-        why = f"Blasts were counted at {len(np.unique(days))} points in time; a hint needs {LEAST_POINTS}."
-        return {"says": None, "why": why, "validation": _simulated()}
-    says, why = rule(percent)
-    return {"says": says, "why": why, "validation": _simulated()}
-
-
-def rule(percent: Array) -> tuple[str | None, str]:
-    """(hint or None, why) of blasts (n,) in per cent, n ≥ 3, in order of time."""
+    """What the blasts (n,) at ``days`` (n,), in order, suggest (``ml.blast_course``), counts of CELLS cells."""
     low, high = counting_interval(percent)
-    peak = int(percent.argmax())
-    lowest = int(np.argmin(percent[:-1]))
-    if percent[lowest] <= CLEARED and low[-1] > CLEARED and percent[-1] > high[lowest]:
-        return "possible relapse", f"Blasts were {percent[lowest]:g} % and are {percent[-1]:g} % again."
-    if peak < len(percent) - 1 and percent[-1] <= CLEARED and low[peak] > high[-1]:
-        return "response", f"Blasts fell from {percent[peak]:g} % to {percent[-1]:g} %."
-    if percent.min() > CLEARED and low.min() > CLEARED and percent[-1] >= percent[0] / 2:
-        return "no response", f"Blasts were never below {percent.min():g} % and are {percent[-1]:g} %."
-    return None, "The counts do not differ by more than counting a hundred cells would."
-
-
-@lru_cache(maxsize=1)
-def _simulated() -> dict[str, Any]:
-    return {"kind": "simulated", "note": NOTE, **json.loads(SIMULATED.read_text("utf-8"))}
+    parts = ((of / 100).tolist() for of in (percent, low, high))
+    return blast_course.hint(days.tolist(), *parts, counted="differential")

@@ -67,6 +67,19 @@ def test_points_of_all_cases_in_the_order_of_time_with_the_changes_between(site)
     ]
 
 
+def test_a_hint_from_three_counts_on_says_that_it_is_simulated(site):
+    case = CaseFactory(patient__site=site)
+    for day, blasts in ((0, 140), (30, 4)):
+        point(case, day, ABSTAINED, of(blasts, 200))
+    cases = Case.objects.filter(pk=case.pk)
+    assert course_of(cases)["hints"] == []
+    point(case, 90, ABSTAINED, of(90, 200))
+    [hint] = course_of(cases)["hints"]
+    assert (hint["of"], hint["says"]) == ("smear_cell", "possible relapse")
+    assert "2 % and are 45 % again" in hint["why"]
+    assert hint["validation"]["data"] == "simulated"
+
+
 def test_what_chance_or_the_set_allows_is_no_change(site):
     case = CaseFactory(patient__site=site)
     point(case, 0, assessed_as("aml", ["aml", "all"]), of(10, 100))

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from genomics import __main__ as cli
-from genomics.labs.courses import COURSES, SEED, validate
-from genomics.labs.series import SIMULATED, counting_interval, describe, hint, rule, trends
+from genomics.labs.series import counting_interval, describe, hint, trends
 from genomics.labs.timeline import read_series
+from ml.blast_course import SIMULATED
 from ml.findings import InputRejected
+from ml.simulated_courses import COUNTING, COURSES, SEED, validate
 from tests.genomics.make import wide, write
 
 WBC = "WBC [10*9/L]"
@@ -140,7 +141,7 @@ class TestHint:
         ],
     )
     def test_the_rules(self, percent, says):
-        assert rule(np.array(percent, float))[0] == says
+        assert hint(np.arange(len(percent), dtype=float), np.array(percent, float))["says"] == says
 
     def test_only_from_three_points_and_only_where_blasts_were_counted(self, tmp_path):
         two = describe(course(tmp_path, FALLING[:2]))
@@ -161,10 +162,11 @@ class TestHint:
         assert low == pytest.approx([0, 1.64, 96.38], abs=0.01)
         assert high == pytest.approx([3.62, 11.28, 100], abs=0.01)
 
-    def test_the_figures_are_those_of_the_simulation(self):
-        stored = json.loads(SIMULATED.read_text("utf-8"))
+    @pytest.mark.parametrize("counted", COUNTING)
+    def test_the_figures_are_those_of_the_simulation(self, counted):
+        stored = json.loads(SIMULATED.read_text("utf-8"))[counted]
         assert (stored["courses_of_each_kind"], stored["seed"]) == (COURSES, SEED)
-        few = validate(100, 1)["said"]
+        few = validate(counted, 100, 1)["said"]
         for kind, said in stored["said"].items():
             assert sum(said.values()) == COURSES
             assert abs(said[kind] / COURSES - few[kind][kind] / 100) < 0.12
