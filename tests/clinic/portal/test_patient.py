@@ -73,7 +73,7 @@ def test_a_line_runs_through_its_values_in_time(client):
         {"at": when, "analysis": str(n), "probabilities": {"aml": share}, "blasts": None}
         for n, (when, share) in enumerate(zip(at, (0.0, 1.0, 0.5), strict=True))
     ]
-    course = read_course({"points": points, "changes": []}, {})
+    course = read_course({"points": points, "changes": [], "hints": []}, {})
     (line,) = course["shares"]
     marks = [(mark["x"], mark["y"]) for mark in line["marks"]]
     assert marks == [(16, HEIGHT - 16), (16 + 968 / 4, 16), (984, HEIGHT / 2)]
