@@ -40,6 +40,13 @@ def name_of(loinc):
     return analyte.name if analyte else loinc
 
 
+def choices():
+    """[(LOINC code, its name with code and unit)] of the table, by name: what a person can choose from."""
+    rows = [(code, one) for one in _table().load_analytes().values() for code in one.loinc]
+    named = [(code, f"{one.name} ({code}, {one.unit})") for code, one in rows]
+    return sorted(named, key=lambda row: row[1].lower())
+
+
 def judge(*, loinc, number, unit, place):
     """A coded number with its unit as a LabValue. Raises InvalidInput (unknown_code, wrong_unit …); never guesses."""
     analyte = _table().by_loinc(loinc)

@@ -26,10 +26,12 @@ CASE = (
 NAVIGATION = (
     Entry("portal:worklist", "Worklist", "case.view", covers=CASE),
     Entry("portal:new_case", "New case", "case.create"),
+    Entry("exchange:held_results", "Held results", "item.upload", covers=("exchange:held_result",)),
     Entry("portal:models", "Models", covers=("portal:model",)),
     Entry("portal:monitoring", "Monitoring", "monitoring.view", covers=("portal:calibration",)),
     Entry("portal:people", "People", "user.manage", covers=("portal:person", "portal:new_person")),
     Entry("portal:sites", "Sites", "user.manage"),
+    Entry("exchange:webhooks", "Webhooks", "user.manage"),
     Entry("safeguards:stop", "Stop", "inference.halt"),
     Entry("portal:audit", "Audit", "audit.view", covers=("portal:audit_case", "portal:audit_patient")),
     Entry("portal:help", "Help"),
