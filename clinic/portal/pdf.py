@@ -96,8 +96,9 @@ class Paper(FPDF):
         top, page = self.get_y(), self.page_no()
         self.say(text, colour=TONES[tone], indent=4)
         if self.page_no() == page:
-            self.set_fill_color(*TONES[tone])
-            self.rect(self.l_margin, top, 1.2, self.get_y() - top, style="F")
+            with self.local_context():  # a colour that stayed would fill the tables after it
+                self.set_fill_color(*TONES[tone])
+                self.rect(self.l_margin, top, 1.2, self.get_y() - top, style="F")
         self.ln(1.5)
 
     def rows(self, heads, rows, widths):
@@ -118,6 +119,7 @@ def _head(paper, report, said, sign_off):
     paper.say(f"Report, version {report.version}", size=15, bold=True)
     born = f"{said['born']:%-d %B %Y}" if said["born"] else "unknown"
     state = f"Signed by {sign_off.signer}, {_moment(sign_off.at)}" if sign_off else "Not signed"
+    stated = sign_off.diagnosis if sign_off else ""
     facts = (
         ("Name", patient["name"]),
         ("Record number", patient["mrn"]),
@@ -126,6 +128,7 @@ def _head(paper, report, said, sign_off):
         ("Site", report.body["site"]["name"]),
         ("Drafted", _moment(said["created"])),
         ("State", state),
+        *[("Diagnosis stated", words.node_name(stated))] * bool(stated),
         *[("Asked", case["title"])] * bool(case["title"]),
         *[("History", case["history"])] * bool(case["history"]),
     )

@@ -196,6 +196,9 @@ LOGGING = {
         "line": {"()": "clinic.logs.WithoutValues", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"}
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["tasks"]}},
-    "loggers": {"httpx": {"level": "WARNING"}},  # it says every request, also those of the demo's waiting
+    "loggers": {
+        "httpx": {"level": "WARNING"},  # it says every request, also those of the demo's waiting
+        "fontTools": {"level": "WARNING"},  # it says every letter of a report
+    },
     "root": {"handlers": ["console"], "level": env("MARROW_LOG_LEVEL", default="INFO")},
 }

@@ -13,7 +13,7 @@ from clinic.cases.visibility import reports_visible_to
 from clinic.portal.pdf import clean, report_pdf
 from clinic.review.services import read_second
 from tests.factories import PASSWORD, member
-from tests.portal_cases import full_case
+from tests.portal_cases import finding, full_case, fused_case
 
 pytestmark = pytest.mark.django_db
 
@@ -83,6 +83,15 @@ def test_what_people_typed_is_only_ever_text(site, clinician, nasty):
 
 def test_clean_keeps_lines_and_letters():
     assert clean("Müde\nseit\u202e drei\x00 Wochen – κ") == "Müde\nseit  drei  Wochen – κ"
+
+
+def test_a_coloured_note_colours_no_table(site, clinician):
+    urgent = fused_case(site, [finding("expression", "T-ALL", 0.99), finding("labs", "APL", 0.99)])
+    report = draft_report(assessment=urgent, by=clinician)
+    body = report.body["assessment"]
+    pages = PdfReader(BytesIO(report_pdf(report))).pages
+    filled = sum(len(re.findall(rb"re\s+f\b", page.get_contents().get_data())) for page in pages)
+    assert filled <= len(body["urgent"]) + len(body["discordance"])
 
 
 def test_it_is_downloaded_and_noted(client, clinician, report):
