@@ -53,18 +53,20 @@ SAID = {"status": "assessed", "answer": {"node": "aml", "name": "AML", "probabil
 BODY = SAID | {"probabilities": {"aml": 0.9, "all": 0.1}, "urgent": [], "discordance": [], "reasons": []}
 
 
-# Row n of every table. Ids are spread as random ones are; one case in five is assessed, the newest tenth is unsigned.
+# Row n of every table. Ids are spread as random ones are, names over the sites; one case in five is assessed, the
+# newest tenth is unsigned.
+SITE = f"n / 3375 %% {SITES} + 1"
 ID = "md5('{} ' || n)::uuid"
 FILL = f"""
 INSERT INTO patients_patient (id, site_id, mrn, name, birth_date, sex, synthetic, created_at, created_by_id)
-SELECT {ID.format("patient")}, (%(sites)s::uuid[])[n %% {SITES} + 1], 'M' || lpad(n::text, 7, '0'),
+SELECT {ID.format("patient")}, (%(sites)s::uuid[])[{SITE}], 'M' || lpad(n::text, 7, '0'),
   (%(given)s::text[])[n %% 14 + 1] || ' ' || initcap((%(parts)s::text[])[n %% 15 + 1] ||
   (%(parts)s::text[])[n / 15 %% 15 + 1] || (%(parts)s::text[])[n / 225 %% 15 + 1]), '1970-05-17', 'unknown', TRUE,
   {{at}}, %(user)s
 FROM generate_series(1, %(count)s) n;
 INSERT INTO cases_case (id, patient_id, site_id, accession, title, history, stage, created_at, created_by_id, state,
   triage, answer, probability, urgent, discordant)
-SELECT {ID.format("case")}, {ID.format("patient")}, (%(sites)s::uuid[])[n %% {SITES} + 1], 'A' || lpad(n::text, 7, '0'),
+SELECT {ID.format("case")}, {ID.format("patient")}, (%(sites)s::uuid[])[{SITE}], 'A' || lpad(n::text, 7, '0'),
   'Blasts?', '', 'diagnosis', {{at}}, %(user)s,
   CASE WHEN n <= %(count)s * 0.9 THEN 'signed' WHEN n %% 10 < 2 THEN 'assessed' ELSE 'open' END,
   CASE WHEN n <= %(count)s * 0.9 THEN 3 WHEN n %% 200 = 0 THEN 0 WHEN n %% 100 = 1 THEN 1 ELSE 2 END,

@@ -52,5 +52,11 @@ def _check_birth_date(birth_date):
 
 def search_patients(patients, text):
     """Those of ``patients`` whose name or record number has ``text`` in it; one or two characters must begin a word."""
+    wanted = wanted_in(text)
+    return patients.filter(search__contains=wanted) if wanted.strip() else patients
+
+
+def wanted_in(text):
+    """What ``Patient.search`` must hold where ``text`` is searched for: a short one after the space before a word."""
     wanted = " ".join(text.lower().split())
-    return patients.filter(search__contains=wanted if len(wanted) > 2 else f" {wanted}") if wanted else patients
+    return wanted if len(wanted) > 2 else f" {wanted}"

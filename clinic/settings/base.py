@@ -96,6 +96,8 @@ def database(url: str) -> dict:
     else:
         said["CONN_MAX_AGE"] = 60
         said["CONN_HEALTH_CHECKS"] = True
+        if said["ENGINE"].endswith("postgresql"):  # a page's queries are short: helpers and compilers begin too late
+            said.setdefault("OPTIONS", {})["options"] = "-c jit=off -c max_parallel_workers_per_gather=0"
     return said
 
 

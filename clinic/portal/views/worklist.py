@@ -43,7 +43,7 @@ def worklist(request):
         return redirect(f"{reverse('portal:worklist')}?{urlencode(_kept(asked))}")
     found = {"query": asked["q"], "view": asked["view"], "hits": [str(row.pk) for row in rows]}
     note(request, Action.CASE_SEARCH, detail=found)
-    counts = counts_of(request.user, sites)
+    counts = counts_of(sites)
     here = _kept(asked)
     page = {
         "form": form,
@@ -70,7 +70,7 @@ def worklist_pulse(request):
     """Whether the list has changed since ``mark``: no patient data, so no event. The page then reloads: that is one."""
     _, asked, sites = _asked(request)
     try:
-        mark = _mark(page_of(request.user, _chosen(asked, sites), asked, size=PAGE)[0], counts_of(request.user, sites))
+        mark = _mark(page_of(request.user, _chosen(asked, sites), asked, size=PAGE)[0], counts_of(sites))
     except MarrowError:  # the page says why
         mark = None
     response = HttpResponse(status=204)
