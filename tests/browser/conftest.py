@@ -35,13 +35,17 @@ def browser():
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+def _console(said):
+    return f"{said.text} ({said.location.get('url', '')})"
+
+
 @pytest.fixture
 def visit(browser, live_server):
     """``visit(user=None, **context)`` is a new page, signed in as ``user``; what it should not do fails the test."""
     contexts, faults = [], []
 
     def watch(page):
-        page.on("console", lambda said: said.type in ("error", "warning") and faults.append(said.text))
+        page.on("console", lambda said: said.type in ("error", "warning") and faults.append(_console(said)))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith(live_server.url) or faults.append(asked.url))
 
