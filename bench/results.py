@@ -5,7 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import fusion, gan_effect, generalisation, genomics_pictures, genomics_speed, imaging, in_scope, papers
+from bench import (
+    fusion,
+    gan_effect,
+    generalisation,
+    genomics_pictures,
+    genomics_speed,
+    imaging,
+    in_scope,
+    papers,
+    site_sets,
+)
 from ml.bundle import find_bundle, load_bundle
 from ml.calibration import interval_text
 from ml.cards import table
@@ -20,6 +30,7 @@ SHOWN = {
 }
 MEASURED: dict[str, Callable[[Any], list[str]]] = {
     "generalisation.json": generalisation.section,
+    "site_sets.json": site_sets.section,
     "papers.json": papers.section,
     "in_scope.json": in_scope.section,
     "gan.json": gan_effect.section,

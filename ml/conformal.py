@@ -103,20 +103,23 @@ def prediction_sets(
 ) -> list[dict[str, Any]]:
     """For each coverage that the bundle promises: the fewest nodes with exactly the leaves of the set.
 
-    ``disputed`` leaves, for which contradicting findings speak, are always in it: a set does not take sides.
+    ``disputed`` leaves, for which contradicting findings speak, are always in it: a set does not take sides. Promises
+    come in rising order, and a set holds all that the one before it does: the two are calibrated apart, and where few
+    people are, the larger promise may have had the smaller quantile.
 
     ``calibrated`` is False where the bundle had nobody with this combination of modalities: the set then rests on the
     posterior alone. ``fits`` is False where no diagnosis fits as well as it should; the set then holds the best there
     is, and covers no less for it.
     """
     evidence, found = ev.total(readings), []
+    within = np.isin(load_tree().leaves, list(disputed))
     for promise in rules["conformal"]["promises"]:
         thresholds = for_combination(promise["by"], readings)
         held = credible(p, evidence, promise["coverage"]) if thresholds is None else inside(p, evidence, thresholds)
         fits = bool(held.any())
-        nodes = cover(p, (held if fits else credible(p, evidence, 0.0)) | np.isin(load_tree().leaves, list(disputed)))
+        within = within | (held if fits else credible(p, evidence, 0.0))
         calibrated = {"calibrated": thresholds is not None, "fits": fits}
-        found.append({"coverage": promise["coverage"], "nodes": nodes, **calibrated})
+        found.append({"coverage": promise["coverage"], "nodes": cover(p, within), **calibrated})
     return found
 
 

@@ -207,7 +207,7 @@ def _figures(cases: Sequence[SignedCase], said: Sequence[Said]) -> dict[str, Any
     """How many were answered, how many of these rightly, how often the set held the signed node, and reliability."""
     answered = [(s.answer, case.node) for s, case in zip(said, cases, strict=True) if s.answer]
     right = [_agrees(answer["node"], node) for answer, node in answered]
-    held = [_holds(s.sets[0]["nodes"], case.node) for s, case in zip(said, cases, strict=True)]
+    held = [holds(s.sets[0]["nodes"], case.node) for s, case in zip(said, cases, strict=True)]
     p = np.array([answer["probability"] for answer, _ in answered])
     return {
         "answered": len(answered) / len(cases),
@@ -233,7 +233,7 @@ def _agrees(answer: str, signed: str) -> bool:
     return answer in load_tree().path(signed)
 
 
-def _holds(nodes: Sequence[str], signed: str) -> bool:
+def holds(nodes: Sequence[str], signed: str) -> bool:
     """Whether the set leaves the signed node possible."""
     tree = load_tree()
     return any(node in tree.path(signed) or signed in tree.path(node) for node in nodes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,16 @@ def test_leaves_that_nothing_tells_apart_are_in_together():
         inside = conformal.inside(row, e, {**thresholds, "lineage": {}})
         for lineage in range(len(LINEAGES)):
             assert len(set(inside[lineage_index() == lineage])) == 1
+
+
+def test_the_set_of_the_larger_promise_holds_that_of_the_smaller_whatever_their_quantiles():
+    _, evidence, p = people(200, 3)
+    few = {"lineage": {}, "always": [], "n": 9, "people": 9}
+    pooled = {0.9: 0.8, 0.95: 0.3}
+    promises = [{"coverage": at, "by": {"labs": {"pooled": q, **few}, "otherwise": None}} for at, q in pooled.items()]
+    for row, one in zip(evidence, p, strict=True):
+        said = conformal.prediction_sets(
+            [SimpleNamespace(modality="labs", evidence=row)], one, (), {"conformal": {"promises": promises}}
+        )
+        small, large = ({leaf for node in of["nodes"] for leaf in TREE.leaves_under(node)} for of in said)
+        assert small <= large
