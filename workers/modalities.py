@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from clinic.registry.models import ModelBundle
 from ml.bundle import Bundle, BundleError, load_bundle
-from ml.findings import BUNDLE_OF_MODALITY
+from ml.findings import BUNDLE_OF_MODALITY, COMPANION_OF_MODALITY
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,9 @@ MODALITIES = {
     ),
     "labs": Modality("genomics.labs:canonicalise", "genomics.labs:load_canonical", "genomics.labs:predict", many=False),
 }
+
+
+DRAWN = {"smear_field": "ml.synthetic:draw_field", "smear_cell": "ml.synthetic:draw_cell"}
 
 
 def function(name: str) -> Any:
@@ -60,7 +66,28 @@ def import_all() -> None:
 
 
 def warm_up() -> None:
-    """Read and verify every active bundle, so that the first case is not the slow one."""
-    for modality in MODALITIES:
-        for row in ModelBundle.objects.filter(name=BUNDLE_OF_MODALITY[modality], status="active"):
-            bundle_of(row.sha256)
+    """Read and verify every active bundle, and have the networks read and explain one drawn image each, so that the
+    first case is not the slow one. What fails here is only said: the case that needs it gives the reason.
+    """
+    active = dict(ModelBundle.objects.filter(status="active").values_list("name", "sha256"))
+    bundles = {}
+    for name, sha256 in active.items():
+        try:
+            bundles[name] = bundle_of(sha256)
+        except (BundleError, OSError):
+            logger.exception("the active bundle %s cannot be read", name)
+    for modality, how in MODALITIES.items():
+        if how.many and BUNDLE_OF_MODALITY[modality] in bundles:
+            try:
+                _read_one_drawn(modality, bundles)
+            except Exception:
+                logger.exception("the bundle of %s could not be tried", modality)
+
+
+def _read_one_drawn(modality: str, bundles: dict[str, Bundle]) -> None:
+    bundle = bundles[BUNDLE_OF_MODALITY[modality]]
+    companion = bundles.get(COMPANION_OF_MODALITY.get(modality, ""))
+    more = {"companion": companion} if companion else {}
+    drawn = [("drawn/0", function(DRAWN[modality])("Pre-B" if modality == "smear_field" else "Blast", 0))]
+    finding = function(MODALITIES[modality].predict)(drawn, bundle, **more)
+    function("workers.pictures:of")(modality, drawn, finding, bundle, lambda *_: None)

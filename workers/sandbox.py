@@ -13,6 +13,7 @@ import multiprocessing.process
 import os
 import resource
 import traceback
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,18 @@ def allow_children() -> None:
     """
     own = multiprocessing.process.AuthenticationString(os.urandom(32))  # type: ignore[attr-defined]
     multiprocessing.current_process()._config |= {"daemon": False, "authkey": own}  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def begin() -> None:
+    """Start the fork server, which imports the readers' libraries while the models are loaded."""
+    forkserver.ensure_running()
+
+
+def wait() -> None:
+    """Until it has: the first reader then starts as quickly as the others."""
+    child = _CONTEXT.Process(target=os.getpid)
+    child.start()
+    child.join()
 
 
 def read_in_child(

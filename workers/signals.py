@@ -35,6 +35,7 @@ def import_models(**_: Any) -> None:
 def warm_up(**_: Any) -> None:
     os.nice(5)  # the web stays quick while models run
     sandbox.allow_children()
+    sandbox.begin()
     import torch  # noqa: PLC0415
 
     from ml.engine import keep_in  # noqa: PLC0415
@@ -43,6 +44,7 @@ def warm_up(**_: Any) -> None:
     torch.set_num_threads(settings.WORKER_THREADS)
     keep_in(settings.HOME / "exports", settings.WORKER_THREADS)
     load()
+    sandbox.wait()
     connection.close()
 
 
