@@ -90,11 +90,12 @@ def append(*, upload, offset, chunks, by):
         raise Conflict("upload_ended", "This upload has ended.", "Send the file again.", place=upload.filename)
     if offset != upload.received:
         raise _elsewhere(upload)
-    more = staging.write(upload, offset, chunks)
-    held = Upload.objects.filter(pk=upload.pk, status=UploadStatus.RECEIVING, received=offset)
-    if not held.update(received=offset + more, touched_at=timezone.now()):
-        upload.refresh_from_db()
-        raise _elsewhere(upload)
+    with staging.received(upload, offset, chunks) as (more, put), transaction.atomic():
+        held = Upload.objects.filter(pk=upload.pk, status=UploadStatus.RECEIVING, received=offset)
+        if not held.update(received=offset + more, touched_at=timezone.now()):
+            upload.refresh_from_db()
+            raise _elsewhere(upload)
+        put()
     upload.received = offset + more
     if upload.received == upload.size:
         _finish(upload, by)

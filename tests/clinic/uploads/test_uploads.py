@@ -12,6 +12,7 @@ from django.utils import timezone
 from clinic.audit.models import Action
 from clinic.cases import files
 from clinic.cases.models import ItemStatus
+from clinic.cases.sealing import Damaged
 from clinic.errors import Conflict, InvalidInput
 from clinic.uploads import services, staging
 from clinic.uploads.models import Upload
@@ -102,6 +103,43 @@ def test_chunks_follow_one_another_and_a_wrong_one_is_told_where_to_go_on(send, 
     whole = Upload.objects.get()
     assert files.opened(whole.sha256).read() == LABS
     assert not staging.path_of(whole).exists()
+
+
+def test_nothing_of_an_unfinished_upload_lies_in_the_clear(send, more):
+    said = send(LABS, first=20, **{"Upload-Kind": "labs"}).json()
+    more(said["id"], 20, LABS[20:35])
+    upload = Upload.objects.get()
+    parts = sorted(staging.path_of(upload).iterdir())
+    assert [path.name for path in parts] == ["0", "20"]
+    assert all(LABS[:8] not in path.read_bytes() and LABS[20:28] not in path.read_bytes() for path in parts)
+    assert all(path.stat().st_mode & 0o77 == 0 for path in parts)
+
+
+def test_parts_that_were_changed_or_exchanged_are_not_taken_for_the_file(case, clinician):
+    upload = services.start(case=case, filename="a", size=len(LABS), by=clinician)
+    services.append(upload=upload, offset=0, chunks=[LABS[:20]], by=clinician)
+    services.append(upload=upload, offset=20, chunks=[LABS[20:35]], by=clinician)
+    folder = staging.path_of(upload)
+    assert b"".join(staging.read(Upload(pk=upload.pk, size=35))) == LABS[:35]
+    (folder / "20").replace(folder / "40")
+    with pytest.raises(Damaged):
+        list(staging.read(upload))
+    (folder / "0").replace(folder / "20")
+    (folder / "40").replace(folder / "0")
+    with pytest.raises(Damaged):
+        list(staging.read(upload))
+
+
+def test_a_torn_chunk_leaves_nothing(case, clinician):
+    def torn():
+        yield LABS[:10]
+        raise ConnectionResetError
+
+    upload = services.start(case=case, filename="a", size=len(LABS), by=clinician)
+    with pytest.raises(ConnectionResetError):
+        services.append(upload=upload, offset=0, chunks=torn(), by=clinician)
+    assert list(staging.path_of(upload).iterdir()) == []
+    assert services.append(upload=upload, offset=0, chunks=[LABS[:10]], by=clinician).received == 10
 
 
 def test_two_who_send_the_same_chunk_at_once_add_it_once(case, clinician):
