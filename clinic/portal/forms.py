@@ -192,6 +192,16 @@ def diagnosis_choices():
     return [("", "None stated"), *(entry for child in tree.children(tree.root) for entry in under(child))]
 
 
+def code_field():
+    return forms.CharField(
+        label="Code of your authenticator",
+        max_length=20,
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
+        help_text="If your account has a second factor.",
+    )
+
+
 class SignForm(forms.Form):
     decision = forms.ChoiceField(choices=Decision.choices, widget=forms.RadioSelect)
     diagnosis = forms.ChoiceField(choices=diagnosis_choices, required=False, label="Diagnosis you state")
@@ -201,13 +211,7 @@ class SignForm(forms.Form):
         label="Your password",
         help_text="Signing asks for it again, so that nobody else signs in your name.",
     )
-    code = forms.CharField(
-        label="Code of your authenticator",
-        max_length=20,
-        required=False,
-        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"}),
-        help_text="If your account has a second factor.",
-    )
+    code = code_field()
 
 
 class SecondForm(forms.Form):
@@ -216,6 +220,7 @@ class SecondForm(forms.Form):
     password = forms.CharField(
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}), label="Your password"
     )
+    code = code_field()
 
 
 class AmendForm(forms.Form):

@@ -4,6 +4,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from clinic.accounts.access import require
+from clinic.accounts.login import prove_again
 from clinic.audit.models import Action
 from clinic.audit.services import deny, record
 from clinic.cases.models import SignOff
@@ -54,14 +55,12 @@ def review_cell(*, finding, cell, label, by):
     return review
 
 
-def read_second(*, report, by, password, agrees, reason=""):
-    """A second clinician agrees with a signed report, or does not and says why. Raises Denied (the first reader, a
-    wrong password), Conflict (not signed, read already).
+def read_second(*, report, by, password, agrees, reason="", code=""):
+    """A second clinician agrees with a signed report, or does not and says why; proved again as for the first
+    signature. Raises Denied (the first reader, no proof), TooManyTries, Conflict (not signed, read already).
     """
     require(by, "report.sign", report.case.patient.site, obj=report)
-    if not by.check_password(password):
-        deny("report.second", by=by, obj=report, detail={"why": "wrong password"})
-        raise Denied("wrong_password", "The password is not right.", "Enter your own.", place="password")
+    factors = prove_again(by=by, password=password, code=code, act="report.second", obj=report)
     sign_off = SignOff.objects.filter(report=report).first()
     if sign_off is None:
         raise Conflict("report_unsigned", "This report is not signed yet.", "Wait for the first reader.")
@@ -82,7 +81,8 @@ def read_second(*, report, by, password, agrees, reason=""):
             meaning=MEANINGS[agrees],
             report_digest=sign_off.report_digest,
         )
-        record(Action.REPORT_SECOND, by=by, obj=report, detail={"agrees": agrees, "digest": sign_off.report_digest})
+        said = {"agrees": agrees, "digest": sign_off.report_digest, "factors": factors}
+        record(Action.REPORT_SECOND, by=by, obj=report, detail=said)
     return reading
 
 

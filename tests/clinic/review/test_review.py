@@ -3,8 +3,16 @@
 import json
 
 import pytest
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
 from django.db import IntegrityError, transaction
 
+from clinic.accounts.lockout import TooManyTries
 from clinic.audit.models import Action
 from clinic.audit.verification import verify
 from clinic.cases.reports import draft_report, sign
@@ -120,6 +128,27 @@ def test_a_second_reader_needs_the_password_and_a_signature(signed, site, clinic
     with pytest.raises(Conflict, match="not signed"):
         services.read_second(report=unsigned, by=second, password=PASSWORD, agrees=True)
     assert not SecondReading.objects.exists()
+
+
+def test_a_second_reader_proves_again_with_the_second_factor_too(signed, site, clinician):
+    second = member(site, "clinician")
+    secret = generate_totp_secret()
+    TOTP.activate(second, secret)
+    with pytest.raises(Denied) as refused:
+        services.read_second(report=signed, by=second, password=PASSWORD, agrees=True)
+    assert refused.value.code == "code_needed"
+    code = format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
+    services.read_second(report=signed, by=second, password=PASSWORD, code=code, agrees=True)
+    assert json.loads(events(Action.REPORT_SECOND).get().body)["detail"]["factors"] == ["password", "totp"]
+
+
+def test_guesses_at_a_second_reading_count_as_tries(signed, site):
+    second = member(site, "clinician")
+    for _ in range(10):
+        with pytest.raises(Denied):
+            services.read_second(report=signed, by=second, password="wrong", agrees=True)
+    with pytest.raises(TooManyTries):
+        services.read_second(report=signed, by=second, password=PASSWORD, agrees=True)
 
 
 @pytest.mark.parametrize("change", ["update", "delete"])
