@@ -8,7 +8,7 @@ import logging
 from smtplib import SMTPException
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import BadHeaderError, EmailMessage
 from django.db.models import Q
 from django.utils import timezone
 
@@ -78,6 +78,9 @@ def _send(notice):
     mail = EmailMessage(f"[Marrow] {SUBJECTS[notice.kind]}", text, to=[notice.recipient.email], headers=urgent)
     try:
         return bool(mail.send())
+    except BadHeaderError:  # an address with a line end in it: no server will ever take it
+        logger.warning("a notice has no address that can be written to")
+        return True
     except (OSError, SMTPException) as error:
         logger.warning("a notice could not be mailed and waits: %s", type(error).__name__)
         return False

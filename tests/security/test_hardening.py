@@ -1,5 +1,6 @@
 """Nothing of a patient in the logs, no script through a name, no code in a message, and the list of what is inside."""
 
+import email
 import io
 import json
 import logging
@@ -10,15 +11,20 @@ from pathlib import Path
 import pytest
 from celery.app.trace import build_tracer
 from django.conf import settings
+from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import dumps, loads
+from pypdf import PdfReader
 
-from clinic.cases.reports import draft_report
+from clinic.cases.reports import draft_report, sign
+from clinic.cases.visibility import reports_visible_to
 from clinic.celery import app
 from clinic.errors import NotFound
 from clinic.logs import WithoutTaskErrors, WithoutValues
+from clinic.notices.services import announce, send_due
+from clinic.portal.pdf import report_pdf
 from tests.factories import PASSWORD, CaseFactory, ItemFactory, member
 from tests.portal_cases import full_case
 
@@ -82,22 +88,28 @@ def test_a_failed_task_is_logged_without_what_it_failed_on(log):
     assert CANARY not in log.getvalue()
 
 
+def named(site, payload):
+    """(doctor, case, report) of a site in which every name is ``payload``."""
+    doctor = member(site, "clinician", username="writer", first_name=payload[:150], last_name=payload[:150])
+    site.name = payload
+    site.save()
+    case = full_case(site).analysis.case
+    case.patient.name = case.patient.mrn = payload[:60]
+    case.patient.save()
+    case.title = case.history = payload
+    case.save()
+    case.items.update(filename=payload)
+    ItemFactory(case=case, filename=payload, content=b"x", kind="history")
+    rejection = {"code": "x", "place": payload, "problem": payload, "remedy": payload}
+    ItemFactory(case=case, filename=payload, content=b"y", status="rejected", rejection=rejection)
+    return doctor, case, draft_report(assessment=case.analyses.get().assessment, by=doctor)
+
+
 @pytest.mark.django_db
 @pytest.mark.requirement("M-14")
 def test_a_script_in_a_name_is_only_a_name(client, site, admin_user):
     """Every name that a person can type, on every page that shows it."""
-    doctor = member(site, "clinician", username="writer", first_name=PAYLOAD[:150], last_name=PAYLOAD[:150])
-    site.name = PAYLOAD
-    site.save()
-    case = full_case(site).analysis.case
-    case.patient.name = case.patient.mrn = PAYLOAD[:60]
-    case.patient.save()
-    case.title = case.history = PAYLOAD
-    case.save()
-    ItemFactory(case=case, filename=PAYLOAD, content=b"x", kind="history")
-    rejection = {"code": "x", "place": PAYLOAD, "problem": PAYLOAD, "remedy": PAYLOAD}
-    ItemFactory(case=case, filename=PAYLOAD, content=b"y", status="rejected", rejection=rejection)
-    report = draft_report(assessment=case.analyses.get().assessment, by=doctor)
+    doctor, case, report = named(site, PAYLOAD)
     pages = {
         doctor: [
             reverse("portal:worklist"),
@@ -119,6 +131,60 @@ def test_a_script_in_a_name_is_only_a_name(client, site, admin_user):
             assert "49" not in text.split("&lt;img", 1)[-1][:60] or "{{7*7}}" in text, address
             seen += "&lt;script&gt;" in text
     assert seen >= 6
+
+
+IN_PAPER = [PAYLOAD, "(javascript:alert(1))", "endstream endobj 9 0 obj << /OpenAction << /S /JavaScript /JS (1) >> >>"]
+
+
+@pytest.mark.django_db
+@pytest.mark.requirement("M-14")
+@pytest.mark.parametrize("payload", IN_PAPER)
+def test_a_script_in_a_name_is_only_text_in_the_report_as_pdf(site, payload):
+    doctor, _, report = named(site, payload)
+    sign(report=report, by=doctor, password=PASSWORD, decision="override", diagnosis="apl", reason=payload)
+    paper = PdfReader(io.BytesIO(report_pdf(reports_visible_to(doctor).get(pk=report.pk))))
+    assert not isinstance(paper.root_object.get("/OpenAction"), dict)  # where to open is a place, never an action
+    active = {"/JavaScript", "/JS", "/AA", "/Launch", "/URI", "/EmbeddedFiles", "/AcroForm", "/Annots"}
+    assert not active & {key for one in _dictionaries(paper) for key in one}
+    shown = "".join("".join(page.extract_text().split()) for page in paper.pages)
+    assert shown.count("".join(payload.split())[:30]) >= 4
+
+
+def _dictionaries(paper):
+    """Every dictionary that the file holds, also those that nothing leads to."""
+    for number in range(1, paper.trailer["/Size"]):
+        found = paper.get_object(number)
+        if isinstance(found, dict):
+            yield found
+
+
+@pytest.mark.django_db
+@pytest.mark.requirement("M-14")
+@pytest.mark.parametrize("payload", [PAYLOAD, "Ward\r\nBcc: everybody@evil.example\r\n\r\n<b>1</b>"])
+def test_a_script_in_a_name_is_only_text_in_a_mail(site, settings, payload):
+    settings.NOTICES_BY_MAIL = True
+    doctor, case, _ = named(site, payload)
+    doctor.email = "doctor@lab.example"
+    doctor.save()
+    announce(case=case, kind="urgent", asked_by=doctor)
+    send_due()
+    (sent,) = mail.outbox
+    raw = email.message_from_bytes(sent.message().as_bytes())
+    assert raw.get_content_type() == "text/plain"
+    assert (raw["To"], raw["Bcc"], raw["Cc"]) == ("doctor@lab.example", None, None)
+    assert "Quillfeather" not in sent.body
+    assert case.patient.mrn not in sent.subject
+
+
+@pytest.mark.django_db
+def test_an_address_that_is_a_header_is_never_mailed_and_stops_nobody_else(site, settings):
+    settings.NOTICES_BY_MAIL = True
+    case = CaseFactory(patient__site=site)
+    for name, address in (("first", "a@x.example\r\nBcc: b@evil.example"), ("second", "c@x.example")):
+        member(site, "clinician", username=name, email=address)
+    announce(case=case, kind="urgent", asked_by=case.created_by)
+    send_due()
+    assert [sent.to for sent in mail.outbox] == [["c@x.example"]]
 
 
 @pytest.mark.requirement("M-15")
