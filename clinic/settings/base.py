@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "clinic.audit.context.request_context",
     "clinic.accounts.sessions.session_limits",
+    "clinic.accounts.policy.SecondFactorWanted",
     "clinic.api.idempotency.idempotency",
 ]
 

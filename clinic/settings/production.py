@@ -36,6 +36,7 @@ SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("MARROW_BEHIND_PROXY", default=False) else None
 )
 SESSION_COOKIE_SECURE = True
+SECOND_FACTOR_ROLES = env.list("MARROW_SECOND_FACTOR_ROLES", default=["admin", "clinician"])
 CSRF_COOKIE_SECURE = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -101,6 +101,12 @@ def test_there_is_none_where_the_settings_name_none(client):
     assert client.get(reverse("openid_connect_login", args=["directory"])).status_code == 404
 
 
+def test_who_comes_by_the_directory_is_not_asked_for_a_second_factor_of_ours(client, directory, clinician, settings):
+    settings.SECOND_FACTOR_ROLES = ["clinician"]
+    come_in(client, directory)
+    assert client.get("/account/").status_code == 200
+
+
 def test_a_known_person_comes_in_and_is_bound_to_the_directorys_id(client, directory, clinician):
     assert come_in(client, directory).url == reverse("portal:home")
     assert client.get("/account/").status_code == 200
