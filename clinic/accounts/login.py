@@ -60,6 +60,12 @@ def has_second_factor(user):
     return is_mfa_enabled(user, SECOND_FACTORS)
 
 
+def lacks_second_factor(user):
+    """Whether one of the user's roles must have a second factor (``SECOND_FACTOR_ROLES``) and there is none."""
+    roles = settings.SECOND_FACTOR_ROLES
+    return bool(roles) and user.memberships.filter(role__in=roles).exists() and not has_second_factor(user)
+
+
 def prove_again(*, by, password, code="", act, obj):
     """Who signs proves again who they are: password, and second factor where the account has one.
 

@@ -1,7 +1,7 @@
 """Whose session needs a second factor: the roles of ``SECOND_FACTOR_ROLES``. Until they have one, they may set one up.
 
-Tokens are not asked: each was made in a session, may do less, ends, and is revoked with the account's sessions. Nor is
-who comes by the hospital's directory, which asks for its own factors.
+Tokens are not asked: each was made in a session, may do less, ends, and is revoked with the account's sessions; a login
+that asks for one by name and password is refused. Nor is who comes by the hospital's directory, which asks for its own.
 """
 
 from allauth.account.internal.flows.login import get_authentication_records
@@ -12,7 +12,7 @@ from django.http import JsonResponse
 from django.shortcuts import redirect, resolve_url
 from django_htmx.http import HttpResponseClientRedirect
 
-from clinic.accounts.login import has_second_factor
+from clinic.accounts.login import lacks_second_factor
 from clinic.accounts.models import Role
 from clinic.api.problems import API_PREFIXES, problem
 
@@ -52,8 +52,7 @@ class SecondFactorWanted:
 
 def wants_second_factor(request):
     """Whether this session is of somebody who must have a second factor and has none."""
-    user, roles = request.user, settings.SECOND_FACTOR_ROLES
-    if not roles or not user.is_authenticated or not user.memberships.filter(role__in=roles).exists():
+    user = request.user
+    if not user.is_authenticated or not lacks_second_factor(user):
         return False
-    by_directory = any(one.get("method") == "socialaccount" for one in get_authentication_records(request, user))
-    return not by_directory and not has_second_factor(user)
+    return not any(one.get("method") == "socialaccount" for one in get_authentication_records(request, user))

@@ -5,7 +5,13 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from clinic.accounts.access import require
-from clinic.accounts.login import check_code, check_password, has_second_factor, record_failed_login
+from clinic.accounts.login import (
+    check_code,
+    check_password,
+    has_second_factor,
+    lacks_second_factor,
+    record_failed_login,
+)
 from clinic.accounts.models import Membership, Role, Site, User
 from clinic.accounts.sessions import end_all
 from clinic.audit.models import Action
@@ -90,4 +96,8 @@ def issue_token(*, request, username, password, code=""):
         record_failed_login(username=username, factor="code")
         problem = "This account needs a code of its authenticator as well."
         raise LoginFailed("code_needed", problem, "Send it as code.", place="code")
+    if lacks_second_factor(user):
+        record_failed_login(username=username, factor="none set up")
+        problem = "Your role needs a second factor, and this account has none."
+        raise LoginFailed("second_factor_needed", problem, "Set one up in the portal first.")
     return issue_for_login(user=user)[1], user

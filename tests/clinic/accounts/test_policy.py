@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from clinic.accounts.policy import SecondFactorWanted
 from tests.clinic.accounts.test_second_factor import activate
+from tests.factories import PASSWORD
 from tests.security.matrix import token_for
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +57,13 @@ def test_the_api_refuses_the_session_and_takes_the_token(client, api, clinician)
     assert client.post("/api/v1/tokens", {}, content_type="application/json").status_code == 403
     bearer = {"Authorization": f"Token {token_for(clinician)}"}
     assert api().get("/api/v1/cases", headers=bearer).status_code == 200
+
+
+def test_a_login_for_a_token_needs_it_too(api, clinician, technician):
+    said = {"username": clinician.username, "password": PASSWORD}
+    answer = api().post("/api/v1/auth/token", said)
+    assert (answer.status_code, answer.json()["code"]) == (401, "second_factor_needed")
+    assert api().post("/api/v1/auth/token", said | {"username": technician.username}).status_code == 201
 
 
 def test_a_part_of_a_page_moves_the_whole(client, clinician):
