@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GENE_TABLE = Path(__file__).with_name("genes.csv.gz")
-ENSEMBL = re.compile(r"(ENSG\d{11})(?:\.\d+)?(_PAR_Y)?")
+ENSEMBL = re.compile(r"(ENSG\d{11})(?:\.\d+)?(_PAR_Y)?(?:[_:;][A-Za-z][\w.-]*)?")  # ENSG00000141510.18_TP53, too
 MAX_DATE = 24  # letters: longer names are no dates
 RENAMED = {"GRASP": "TAMALIN", "DUSP27": "STYXL2"}  # symbols before and after HGNC's renaming
 FOREIGN = (

@@ -20,6 +20,7 @@ from genomics.expression.scale import (
     check_values,
     find_scale,
     is_per_length,
+    small_offset,
     split_scale,
     to_linear,
 )
@@ -182,7 +183,7 @@ def _canonical(raw: Raw, stated: str | None, sex: str) -> tuple[ExpressionTable,
     quality = [measure(*of) for of in zip(raw.facts, scales, others, strict=True)]
     of_sample = tuple(quality_flags(one, sex) for one in quality)
     alone = of_sample[0] if len(of_sample) == 1 else ()
-    flags = (*_unsure_flags(unsure), *_flags(raw, scales), *alone)
+    flags = (*_unsure_flags(unsure), *_offset_flags(raw, known), *_flags(raw, scales), *alone)
     names = tuple(raw.samples), tuple(raw.genes)
     return ExpressionTable(*names, values, tuple(scales), flags, tuple(unsure), of_sample), quality
 
@@ -199,6 +200,16 @@ def _summed_logs(gene: str, sample: str) -> InputRejected:
 def _unsure_flags(unsure: list[str]) -> tuple[QualityFlag, ...]:
     message = f"CPM or TPM could not be told apart with certainty ({_few(unsure)}); state the scale."
     return (QualityFlag(UNSURE, message),) if unsure else ()
+
+
+def _offset_flags(raw: Raw, known: str | None) -> list[QualityFlag]:
+    offsets = {} if known else {facts.name: small_offset(facts) for facts in raw.facts}
+    found = {name: said for name, said in offsets.items() if said}
+    if not found:
+        return []
+    base, offset = next(iter(found.values()))
+    message = f"The values were taken for {base}(value + {offset:g}): an absent gene has just that ({_few([*found])})."
+    return [QualityFlag("log_offset", message)]
 
 
 def _flags(raw: Raw, scales: list[str]) -> list[QualityFlag]:

@@ -23,6 +23,9 @@ SCALES = ("counts", *UNITS, *(base + unit for base in BASES for unit in UNITS))
 PER_LENGTH = {"tpm", "fpkm"}
 LARGEST = 1e10  # no library has as many reads
 LARGEST_LOG = 25.0  # 2^25 is above a million: no log of CPM or TPM is larger
+OFFSETS = (1e-4, 1e-3, 1e-2)  # added before the logarithm instead of 1: UCSC Xena's log2(TPM + 0.001)
+OFFSET_BASES = ("log2", "ln")  # of log10 they are round numbers, at which z-scores are cut off
+SPAN = 10.0  # from the least to the largest value of such a logarithm; z-scores have less
 WHOLE_SHARE = 0.7  # expected counts (RSEM, Salmon) are not all whole
 MIN_READS = 100_000
 WHOLE_TRANSCRIPTOME = 10_000  # genes from which a total says something
@@ -58,6 +61,14 @@ def split_scale(scale: str) -> tuple[float | None, str]:
     return None, scale
 
 
+def small_offset(facts: SampleFacts) -> tuple[str, float] | None:
+    """(base, offset) where the least value is just the logarithm of a usual offset: what an absent gene then has."""
+    if facts.smallest >= 0 or facts.largest > LARGEST_LOG or facts.largest - facts.smallest < SPAN:
+        return None
+    known = [(base, offset) for base in OFFSET_BASES for offset in OFFSETS]
+    return next((one for one in known if abs(facts.smallest - np.log(one[1]) / np.log(BASES[one[0]])) < 1e-3), None)
+
+
 def is_per_length(scale: str) -> bool:
     return split_scale(scale)[1] in PER_LENGTH
 
@@ -78,7 +89,8 @@ def find_scale(values: Array, position: npt.NDArray[np.int64], facts: SampleFact
     """
     if facts.largest > LARGEST_LOG and facts.whole >= WHOLE_SHARE * facts.positive:
         return "counts", 1.0
-    base = _find_base(values, position, facts) if facts.largest <= LARGEST_LOG else ""
+    offset = small_offset(facts)
+    base = offset[0] if offset else _find_base(values, position, facts) if facts.largest <= LARGEST_LOG else ""
     linear = to_linear(values, f"{base}cpm")
     slope = _length_slope(linear, position)
     unit = _tpm_or_fpkm(facts, base) if slope < -0.5 else "cpm"
@@ -132,7 +144,7 @@ def _check_range(facts: SampleFacts, name: str, scale: str | None) -> None:
     """Rejects the smallest or largest value of a sample where it cannot be, at its row and column."""
     logged = scale is not None and split_scale(scale)[0] is not None
     lowest, highest = facts.smallest_at or name, facts.largest_at or name
-    if facts.smallest < 0 and not logged:
+    if facts.smallest < 0 and not logged and not (scale is None and small_offset(facts)):
         raise InputRejected(
             "negative_value",
             place=lowest,

@@ -242,6 +242,23 @@ def test_truncated_and_ragged_files(tmp_path):
     assert rejected(write(tmp_path / "a.tsv", commas), tmp_path).code == "ambiguous_decimal"
 
 
+@pytest.mark.parametrize(("log", "offset", "scale"), [(np.log2, 1e-3, "log2tpm"), (np.log, 1e-2, "lntpm")])
+def test_a_usual_small_offset_is_known_by_what_absent_genes_have(tmp_path, log, offset, scale):
+    tpm = on_scale(counts(), "tpm")
+    absent = dict.fromkeys(list(tpm)[:40], 0.0)
+    shifted = {gene: round(float(log(value + offset)), 4) for gene, value in (tpm | absent).items()}
+    summary, read = read_expression(write(tmp_path / "a.tsv", table({NAME: shifted})), tmp_path / "read")
+    assert read.scales == (scale,)
+    assert f"value + {offset:g}" in next(flag["message"] for flag in summary["flags"] if flag["code"] == "log_offset")
+    whole = read_expression(write(tmp_path / "b.tsv", table({NAME: tpm | absent})), tmp_path / "whole")[1]
+    assert read.values == pytest.approx(whole.values, rel=2e-3, abs=2 * offset)
+
+
+def test_values_cut_off_at_a_round_number_are_no_logarithms(tmp_path):
+    scores = {gene: max(-3.0, np.log2(value + 1) - 8) for gene, value in on_scale(counts(), "tpm").items()}
+    assert rejected(write(tmp_path / "a.tsv", table({NAME: scores})), tmp_path).code == "negative_value"
+
+
 def test_log_values_with_another_offset_need_their_scale(tmp_path):
     shifted = {gene: float(np.log2(value + 0.25)) for gene, value in on_scale(counts(), "cpm").items()}
     source = write(tmp_path / "a.tsv", table({NAME: shifted}))

@@ -52,6 +52,8 @@ def test_the_shipped_table_knows_the_genes_of_interest_and_no_other():
         ("CD19", "ENSG00000177455", "symbol"),
         ("930", "ENSG00000177455", "entrez"),
         ("CD19|930", "ENSG00000177455", "symbol"),
+        ("ENSG00000177455.15_CD19", "ENSG00000177455", "ensembl"),
+        ("ENSG00000177455:CD19", "ENSG00000177455", "ensembl"),
         ("ENST00000324662.8|ENSG00000177455.15|-", "ENSG00000177455", "transcript"),
         ("GRASP", "ENSG00000161835", "previous"),
         ("RPS4Y1", "ENSG00000129824", "symbol"),
