@@ -38,12 +38,13 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group dev pyproject.toml --output-file $(LOCK)
 
-# What is inside (CycloneDX), and which of it has a known weakness (asks the package index).
+# What is inside (CycloneDX), and which of it has a known weakness (asks the package index; what it could
+# not ask about is a failure, too).
 sbom: install
 	$(BIN)/cyclonedx-py requirements --output-format JSON --output-file var/sbom.cdx.json $(LOCK)
 
 audit: install
-	$(BIN)/pip-audit --require-hashes --disable-pip --requirement $(LOCK)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK)
 
 clean:
 	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache

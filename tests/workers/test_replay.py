@@ -14,6 +14,7 @@ from clinic.cases.models import Analysis, Assessment, Finding, StudyItem
 from clinic.cases.reports import draft_report, sign
 from clinic.registry.services import sync_bundles
 from genomics import synthetic
+from ml import synthetic as drawn
 from tests.factories import PASSWORD, member
 from workers.replay import differing, near, told
 
@@ -53,6 +54,21 @@ def test_the_same_comes_out_and_the_log_alone_says_of_what(analysis, capsys):
         (f"{doctor.get_full_name()} (reviewer)", "agree")
     ]
     assert json.loads(AuditEvent.objects.get(action=Action.ANALYSIS_REPLAY).body)["detail"]["same"]
+
+
+def test_images_cells_and_expression_come_out_the_same_too(tmp_path, capsys):
+    sync_bundles()
+    fields = drawn.write_case(tmp_path / "fields", "Pre-B", 2, 1)
+    cell = drawn.write_cell(tmp_path / "cell.png", "Blast", 1)
+    table = synthetic.write_expression(tmp_path / "counts.tsv", "B-ALL", 1)
+    labs = synthetic.write_labs(tmp_path / "labs.csv", "ALL", 1)
+    said = ["--image", *map(str, fields), "--cell", str(cell), "--expression", str(table), "--labs", str(labs)]
+    call_command("assess", *said, "--json")
+    made = Analysis.objects.get(pk=json.loads(capsys.readouterr().out)["analysis"])
+    assert set(made.findings.values_list("modality", flat=True)) == {"smear_field", "smear_cell", "expression", "labs"}
+    status, found = again(made, capsys)
+    assert (status, found["same"], found["differences"]) == (0, True, [])
+    assert len(told(str(made.pk)).items) == 5
 
 
 def test_a_changed_assessment_is_named(analysis, capsys):

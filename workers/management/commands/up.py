@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import re
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -40,6 +42,7 @@ killasgroup=true
 redirect_stderr=true
 stdout_logfile={log}/worker.log
 
+{hl7}
 [program:demo]
 command={python} manage.py demo --url http://127.0.0.1:{port}
 directory={base}
@@ -52,6 +55,19 @@ stderr_logfile=/dev/fd/2
 stderr_logfile_maxbytes=0
 """
 
+HL7 = """\
+[program:hl7]
+command={python} manage.py listen_hl7 --site {site} --user {person} --port {hl7_port}
+directory={base}
+autorestart=true
+startsecs=5
+startretries=100
+stopwaitsecs=15
+redirect_stderr=true
+stdout_logfile={log}/hl7.log
+"""
+NAME = re.compile(r"[\w.@+-]+")  # what may stand in a command line
+
 
 class Command(BaseCommand):
     help = "Start web and worker, restart what dies, stop both on Ctrl-C."
@@ -59,6 +75,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="the first port to try")
         parser.add_argument("--no-demo", action="store_true", help="no demo users and cases")
+        parser.add_argument("--hl7", metavar="SITE:USER", help="also take HL7 v2 results for this site, as this user")
+        parser.add_argument("--hl7-port", type=int, default=2575)
 
     def handle(self, *, port: int, no_demo: bool, **said: Any) -> None:
         log = settings.HOME / "log"
@@ -74,11 +92,23 @@ class Command(BaseCommand):
                 port=free,
                 user="user=root" if os.geteuid() == 0 else "",
                 demo="false" if no_demo else "true",
+                hl7=listener(said["hl7"], said["hl7_port"], log),
             ).replace("%", "%%")
         )
         self.stdout.write(f"Marrow is starting on http://127.0.0.1:{free} (logs in {log}; Ctrl-C stops it)")
         self.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)])  # noqa: S606
+
+
+def listener(whose: str | None, port: int, log: Path) -> str:
+    """The supervisor's lines for the HL7 listener, which is started again until its site and user are there."""
+    if not whose:
+        return ""
+    site, _, person = whose.partition(":")
+    if not NAME.fullmatch(site) or not NAME.fullmatch(person):
+        raise CommandError("--hl7 names a site's code and a user, for example --hl7 home:lis.")
+    said = {"site": site, "person": person, "hl7_port": port}
+    return HL7.format(python=sys.executable, base=settings.BASE_DIR, log=log, **said)
 
 
 def free_port(first: int, tries: int = 100) -> int:
