@@ -60,7 +60,7 @@ def test_images_cells_and_expression_come_out_the_same_too(tmp_path, capsys):
     sync_bundles()
     fields = drawn.write_case(tmp_path / "fields", "Pre-B", 2, 1)
     cell = drawn.write_cell(tmp_path / "cell.png", "Blast", 1)
-    table = synthetic.write_expression(tmp_path / "counts.tsv", "B-ALL", 1)
+    table = synthetic.write_expression(tmp_path / "counts.tsv", "T-ALL", 1)
     labs = synthetic.write_labs(tmp_path / "labs.csv", "ALL", 1)
     said = ["--image", *map(str, fields), "--cell", str(cell), "--expression", str(table), "--labs", str(labs)]
     call_command("assess", *said, "--json")
