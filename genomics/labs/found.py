@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from genomics.labs.analytes import Analyte, Measured, by_loinc, by_name, convert
-from genomics.labs.plausible import Doubt, doubts, impossible
+from genomics.labs.plausible import Doubt, bound, doubts, impossible
 from ml.findings import InputRejected
 
 if TYPE_CHECKING:
@@ -51,8 +51,11 @@ class Found:
         if (sex := SEXES.get(str(said).strip().lower())) is not None:
             self.sexes[panel] = sex
 
-    def add(self, panel: str, number: float, unit: str | None, candidates: list[Analyte], place: str) -> None:
-        """InputRejected (unit, duplicate_analyte); a value that cannot be is left out, with a doubt."""
+    def add(self, panel: str, number: float | str, unit: str | None, candidates: list[Analyte], place: str) -> None:
+        """InputRejected (unit, duplicate_analyte); a bound or a value that cannot be is left out, with a doubt."""
+        if isinstance(number, str):
+            self.impossible[panel].append(bound(candidates[0], number, place))
+            return
         one = convert(number, unit, candidates, place)
         key = one.analyte.key
         if (panel, key) in self.places:

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Any
 
+from genomics.labs.plausible import is_bound
 from ml.findings import InputRejected
 
 Said = tuple[str, list[str], Any, str | None]  # place, codes, value, unit
@@ -84,17 +85,16 @@ def _observation(entry: dict[str, Any], place: str) -> Said:
     codes = [str(c.get("code", "")) for c in coding if "loinc" in str(c.get("system", "loinc"))]
     quantity = _dict(entry.get("valueQuantity"))
     place = f"{place} ({codes[0] if codes else 'no code'})"
+    value = quantity.get("value")
     if quantity.get("comparator"):
-        raise InputRejected(
-            "not_a_number",
-            place=place,
-            problem=f"The value is a bound ({quantity['comparator']} {quantity.get('value')}).",
-            remedy="Leave it out, or give the measured value.",
-        )
-    return place, codes or [place], quantity.get("value"), _text(quantity.get("code") or quantity.get("unit"))
+        value = f"{quantity['comparator']}{value}"
+    return place, codes or [place], value, _text(quantity.get("code") or quantity.get("unit"))
 
 
-def as_number(value: Any, place: str) -> float:
+def as_number(value: Any, place: str) -> float | str:
+    """A finite number; a bound (``<0.6``) as it is. InputRejected (not_a_number)."""
+    if is_bound(value):
+        return str(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
         raise InputRejected(
             "not_a_number", place=place, problem=f"{value!r} is no number.", remedy="Give the value as a JSON number."

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from genomics.labs.analytes import Measured, load_analytes
+from genomics.labs.analytes import Analyte, Measured, load_analytes
 from genomics.labs.features import SHARES
 from ml.findings import QualityFlag
 
 LIKELY_UNITS = ("g/dL", "g/L", "mg/dL", "mg/L", "10*9/L", "/uL", "ukat/L", "U/L", "%", "1", "mo", "d", "a", "mmol/L")
 TEN_TIMES = (10.0, 0.1, 100.0, 0.01, 1000.0, 0.001)
+BOUNDS = tuple("<>≤≥")
 SAME_COUNT = 0.5, 2.0  # a count beside share · WBC: rounding and another aliquot, but no other unit
 OVER_WBC = 1.25
 SAME_MCHC = 0.15  # analysers agree within a few per cent; a unit is off by ten times
@@ -36,6 +37,20 @@ def impossible(measured: Measured, place: str) -> Doubt | None:
         f"{likely(measured, low, high)} It was left out; nothing was converted."
     )
     return Doubt(analyte.key, QualityFlag("implausible_value", message), out=True)
+
+
+def is_bound(said: object) -> bool:
+    """Whether a laboratory wrote that a value is below or above what its analyser can measure (``<0.6``)."""
+    return isinstance(said, str) and said[:1] in BOUNDS
+
+
+def bound(analyte: Analyte, said: str, place: str) -> Doubt:
+    """A doubt about a bound: it is no value, and none is made up for it."""
+    message = (
+        f"{place}: {analyte.name} {said} is no value (a bound). Give the measured value where there is one. "
+        "It was left out."
+    )
+    return Doubt(analyte.key, QualityFlag("not_a_number", message), out=True)
 
 
 def doubts(found: list[Measured], sex: str | None) -> list[Doubt]:

@@ -65,7 +65,7 @@ def canonicalise(source: Path, target_dir: Path, options: dict[str, Any]) -> dic
     Options: ``sample`` or ``row`` (take this panel), ``many`` (true: several panels are welcome), ``keep_going`` (true:
     leave out the panels that have a fault of their own), ``sheet`` (of a workbook), ``sex`` (the record's: female,
     male; of panels that do not state one, for the ranges that differ by sex).
-    A value that cannot be is left out, one that is unusual or contradicts others is used; a flag names either.
+    A bound, or a value that cannot be, is left out; one that is unusual or contradicts others is used. A flag names it.
     Returns {panels, refused, analytes, unused, flags}. Raises InputRejected.
     """
     found = read_found(source, options.get("sheet"))
@@ -163,7 +163,7 @@ def _check_left(found: Found, panel: str, place: str) -> None:
         where, _, message = out[0].flag.message.partition(": ")
         problem, _, remedy = message.partition("). ")
         raise InputRejected(
-            "implausible_value",
+            out[0].flag.code,
             place=where,
             problem=f"{problem}).",
             remedy=f"{remedy} Without it, too little is left.",

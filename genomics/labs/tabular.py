@@ -6,6 +6,7 @@ import re
 
 from genomics.labs.analytes import Analyte, by_name, plain
 from genomics.labs.found import Found, candidates_of
+from genomics.labs.plausible import is_bound
 from genomics.tables import MISSING, Table, find_decimal_comma, to_numbers, uses_decimal_comma
 from ml.findings import InputRejected
 
@@ -85,15 +86,10 @@ def _check_decimals(table: Table) -> None:
             raise
 
 
-def number(cell: str, name: str, place: str, table: Table) -> float:
-    """A cell as a finite number. InputRejected (not_a_number, infinite, ambiguous_decimal)."""
-    if cell[:1] in "<>≤≥":
-        raise InputRejected(
-            "not_a_number",
-            place=f"{place}, column {name!r}",
-            problem=f"{cell!r} is a bound, not a value.",
-            remedy="Leave the cell empty, or give the measured value.",
-        )
+def number(cell: str, name: str, place: str, table: Table) -> float | str:
+    """A cell as a finite number; a bound (``<0.6``) as it is. InputRejected (not_a_number, infinite …)."""
+    if is_bound(cell):
+        return cell
     comma = table.delimiter != "," and uses_decimal_comma([cell], place)
     return float(to_numbers([cell], [name], place, decimal_comma=comma)[0])
 

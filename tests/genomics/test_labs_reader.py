@@ -128,6 +128,14 @@ def test_nothing_is_guessed(tmp_path, change, code, word):
 
 
 class TestValuesThatCannotBe:
+    @pytest.mark.parametrize("said", ["<0.6", "> 5", "≤0.6"])
+    def test_a_bound_is_left_out_and_named(self, tmp_path, said):
+        panels = self.read(tmp_path, **{"Fibrinogen [g/L]": said})
+        assert "fibrinogen" not in panels.values[0]
+        [flag] = [flag for flag in panels.flags if flag.code == "not_a_number"]
+        assert flag.message.startswith("a.csv, line 2, column 'Fibrinogen [g/L]': Fibrinogen")
+        assert said in flag.message
+
     def read(self, tmp_path, **change):
         header = next(iter(change)).split()[0]
         panel = {h: v for h, v in PANEL.items() if not h.startswith(header)} | change
