@@ -23,7 +23,7 @@ from ml.findings import InputRejected
 logger = logging.getLogger(__name__)
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["ml.images", "genomics.expression", "genomics.labs"])
+_CONTEXT.set_forkserver_preload(["genomics.expression", "genomics.labs", "workers.preloaded"])
 
 OUTPUT_BYTES = 4 * 1024**3
 SMALLER = "Send a smaller file, or the same data in another format."
