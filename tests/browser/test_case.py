@@ -1,14 +1,19 @@
 """A case in a real browser: files of any kind dropped together, hundreds at once, resumed and cancelled; the viewer."""
 
+import io
 import json
+import re
+from collections import Counter
 
 import pytest
 from django.urls import reverse
+from PIL import Image
 from playwright.sync_api import expect
 
 from clinic.cases.models import StudyItem
 from clinic.review.models import CellReview
 from clinic.uploads.models import Upload
+from tests.drawn_smears import usual
 from tests.factories import ArtefactFactory, CaseFactory
 from tests.portal_cases import assess, finding, full_case, image_said, png
 
@@ -61,16 +66,51 @@ def test_files_of_any_kind_dropped_together_are_told_apart(page, case):
     expect(page.locator("#items")).to_contain_text("3 accepted")
 
 
-def test_two_hundred_at_once_each_with_its_verdict_and_duplicates_noticed(page, case):
-    page.get_by_text("Say what they are").click()
-    page.get_by_label("Kind").select_option("history")
+def heap():
+    """Two hundred files as a folder holds them: fields, panels, letters, and ten that are nothing we read."""
+    fields = [(f"{n}.png", png_of(usual(background=(225, 222, 236 - n)))) for n in range(40)]
+    panels = [(f"{n}.dat", LABS.replace(b"\n54,", f"\n{18 + n / 2},".encode())) for n in range(75)]
+    letters = [(f"{n}", f"Letter number {n}: tired for three weeks, no fever.".encode()) for n in range(75)]
+    neither = [(f"{n}.bin", f"1;{n}\n".encode()) for n in range(10)]
+    return [*fields, *panels, *letters, *neither]
+
+
+def png_of(pixels):
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def test_two_hundred_at_once_each_with_progress_and_its_verdict(page, case):
+    sent = heap()
+    summary = page.locator(".upload-summary")
+    page.locator("input.drop").set_input_files(files(*sent))
+    expect(summary).to_contain_text("under way")
+    expect(page.locator(".uploads > li")).to_have_count(200)
+    expect(page.locator(".uploads progress:visible").first).to_be_visible()
+    expect(summary).to_have_text("200 files: 190 accepted, 10 refused.", timeout=150_000)
+    assert page.locator(".uploads > li .upload-remedy:visible").count() == 10
+    kinds = Counter(case.items.filter(status="valid").values_list("kind", flat=True))
+    assert kinds == {"smear_field": 40, "labs": 75, "history": 75}
+    refused = page.locator(".uploads > li.refused").first
+    refused.get_by_label(re.compile("^What .* is$")).select_option("history")
+    refused.get_by_role("button", name="Try again").click()
+    expect(summary).to_have_text("200 files: 191 accepted, 9 refused.", timeout=30_000)
+    page.locator("input.drop").set_input_files(files(("again.png", sent[7][1]), ("and again", sent[150][1])))
+    expect(summary).to_have_text("202 files: 191 accepted, 2 already here, 9 refused.", timeout=30_000)
+    assert case.items.count() == 191
+
+
+def test_the_rest_of_two_hundred_is_cancelled_by_one_button(page, case):
     letters = [(f"{n}.txt", f"Letter number {n} of two hundred.".encode()) for n in range(200)]
     page.locator("input.drop").set_input_files(files(*letters))
-    expect(page.locator(".upload-summary")).to_have_text("200 files: 200 accepted.", timeout=200_000)
-    assert case.items.count() == 200
-    page.locator("input.drop").set_input_files(files(("again.txt", letters[7][1])))
-    expect(page.locator(".upload-summary")).to_have_text("201 files: 200 accepted, 1 already here.", timeout=30_000)
-    assert case.items.count() == 200
+    expect(page.locator(".uploads > li[data-state=accepted]").first).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Cancel the rest").click()
+    expect(page.locator(".upload-summary")).not_to_contain_text("under way", timeout=30_000)
+    counts = {state: page.locator(f".uploads > li[data-state={state}]").count() for state in ("accepted", "cancelled")}
+    assert sum(counts.values()) == 200
+    assert counts["cancelled"] > 100
+    assert case.items.count() <= counts["accepted"] + 3  # what was on its way
 
 
 def test_a_large_file_goes_on_after_the_line_was_torn(page, case, settings):
