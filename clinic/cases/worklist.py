@@ -2,6 +2,7 @@
 
 import heapq
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from uuid import UUID
 
@@ -86,16 +87,23 @@ def place(row, view, sort):
 
 def counts_of(sites):
     """View → how many cases at ``sites``, which who asks may see; one query; None where there are more than COUNTED."""
+    sql, params = _counting(tuple(site.pk for site in sites), connection.vendor)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        found = cursor.fetchone()
+    return {name: count if count <= COUNTED else None for name, count in zip(VIEWS, found, strict=True)}
+
+
+@lru_cache(maxsize=256)
+def _counting(sites, _vendor):
+    """(SQL, its values) of all counts: the same for the same sites, and as slow to write as to run."""
     parts, params = [], []
     for _, wanted in VIEWS.values():
         cases = Case.objects.filter(wanted, site__in=sites).order_by().values_list(Value(1))
         sql, said = cases[: COUNTED + 1].query.sql_with_params()
         parts.append(f"(SELECT count(*) FROM ({sql}) counted)")  # noqa: S608 (the ORM's own SQL, its values apart)
         params += said
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(parts)}", params)
-        found = cursor.fetchone()
-    return {name: count if count <= COUNTED else None for name, count in zip(VIEWS, found, strict=True)}
+    return f"SELECT {', '.join(parts)}", params
 
 
 def _matching(user, sites, asked):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -21,6 +22,7 @@ from clinic.portal.forms import WorklistForm
 from clinic.portal.guard import allowed, note
 
 PAGE = 40
+NOBODY = UUID(int=0)
 SHOWN = ("state", "triage", "answer", "probability")
 
 
@@ -48,7 +50,7 @@ def worklist(request):
     page = {
         "form": form,
         "asked": asked,
-        "rows": rows,
+        "rows": _with_addresses(rows),
         "next": urlencode(here | {"after": place(rows[-1], asked["view"], asked["sort"])}) if more else "",
         "first": urlencode(here) if asked["after"] else "",
         "mark": _mark(rows, counts),
@@ -96,6 +98,15 @@ def save_view(request):
 def delete_view(request, pk):
     find(saved_views.saved_views_of, pk, by=request.user).delete()
     return redirect("portal:worklist")
+
+
+def _with_addresses(rows):
+    """Rows with ``url`` and ``patient_url``: one look at the table of addresses for all of them, which is long."""
+    case, patient = (reverse(f"portal:{name}", args=[NOBODY]) for name in ("case", "patient"))
+    for row in rows:
+        row.url = case.replace(str(NOBODY), str(row.pk))
+        row.patient_url = patient.replace(str(NOBODY), str(row.patient_id))
+    return rows
 
 
 def _asked(request, said=None):
