@@ -67,7 +67,7 @@ def page_of(user, sites, asked, *, size):
         cases = cases.filter(_after(order, asked["after"], cases_visible_to(user)))
     cases = cases.order_by(*order)
     if 1 < len(sites) <= MERGED and NAME not in order:
-        rows = _merged([cases.filter(site=site)[: size + 1] for site in sites], order, size + 1)
+        rows = _merged(cases, sites, order, size + 1)
     else:
         rows = list(cases.filter(site__in=sites)[: size + 1])
     known = {site.pk: site for site in sites}
@@ -151,10 +151,13 @@ def _field(name):
     return Patient._meta.get_field("name") if name == NAME else Case._meta.get_field(name)  # noqa: SLF001 (public)
 
 
-def _merged(parts, order, size):
-    backwards = order[0].startswith("-")
-    rows = heapq.merge(*parts, key=lambda row: [_value(row, name) for name in order], reverse=backwards)
-    return list(islice(rows, size))
+def _merged(cases, sites, order, size):
+    """The first of all sites' lists: places first, then only the rows that a page shows."""
+    places = [cases.filter(site=site).values_list("pk", *(name.lstrip("-") for name in order))[:size] for site in sites]
+    first = islice(heapq.merge(*places, key=lambda place: place[1:], reverse=order[0].startswith("-")), size)
+    keys = [place[0] for place in first]
+    rows = {row.pk: row for row in cases.order_by().filter(pk__in=keys)}
+    return [rows[key] for key in keys if key in rows]
 
 
 def _value(row, name):
