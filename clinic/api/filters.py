@@ -25,6 +25,9 @@ class StrictFilters(DjangoFilterBackend):
         for name, value in request.query_params.items():
             if "\0" in value:
                 raise InvalidInput("invalid_text", "It holds a NUL character.", "Leave it out.", place=name)
+            boolean = kind and isinstance(kind.base_filters.get(name), filters.BooleanFilter)
+            if boolean and value.lower() not in {"true", "false"}:  # django-filter would pass over it
+                raise InvalidInput("invalid", "It is neither true nor false.", "Use true or false.", place=name)
         return super().filter_queryset(request, queryset, view)
 
 

@@ -61,7 +61,7 @@ class KeysetPagination(BasePagination):
 
     def get_schema_operation_parameters(self, view):
         said = [
-            ("cursor", CURSOR, {"type": "string"}),
+            ("cursor", CURSOR, {"type": "string", "minLength": 1}),
             ("limit", LIMIT, {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}),
         ]
         if sortable := getattr(view, "sortable", ()):

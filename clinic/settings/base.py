@@ -156,6 +156,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENFORCE_NON_BLANK_FIELDS": True,
     "ENUM_NAME_OVERRIDES": {
         "ItemKindEnum": "clinic.cases.models.ItemKind",
         "TokenKindEnum": "clinic.tokens.models.TokenKind",
