@@ -38,7 +38,7 @@ for start in range(0, count, 5000):
     patients = Patient.objects.bulk_create(
         Patient(site=site, mrn=f"B{n:07d}", name=f"Person {n}", sex="female", synthetic=True, created_by=user)
         for n in range(start, min(start + 5000, count)))
-    Case.objects.bulk_create(Case(patient=p, title="Blasts in the count", created_by=user) for p in patients)
+    Case.objects.bulk_create(Case(patient=p, site=site, title="Blasts in the count", created_by=user) for p in patients)
 print(issue_for_login(user=user)[1], *Case.objects.order_by("?").values_list("pk", flat=True)[:500])
 """
 

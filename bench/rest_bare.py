@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "clinic.settings.development")
 
+from clinic.wsgi import application  # noqa: F401, I001 (what gunicorn serves; it sets Django up for what follows)
+
 from django.urls import path
 from rest_framework.generics import ListAPIView
 from rest_framework.pagination import CursorPagination
@@ -11,7 +13,6 @@ from rest_framework.pagination import CursorPagination
 import clinic.urls
 from clinic.api.serializers import CaseOut
 from clinic.cases.models import Case
-from clinic.wsgi import application  # noqa: F401 (what gunicorn serves)
 
 
 class Pages(CursorPagination):
