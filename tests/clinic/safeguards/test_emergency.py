@@ -63,7 +63,7 @@ def test_the_whole_story(client, case, outsider, auditor, time_machine):
     access.refresh_from_db()
     assert (access.justified, access.reviewed_by) == (False, auditor)
     assert events(Action.GLASS_REVIEW).count() == 1
-    assert "emergency access" not in client.get(reverse("portal:audit")).content.decode()
+    assert "emergency access to patients" not in client.get(reverse("portal:audit")).content.decode()
 
     client.force_login(outsider)
     time_machine.shift(61 * 60)
