@@ -90,12 +90,11 @@ TEMPLATES = [
 
 def database(url: str) -> dict:
     """A database from its URL. SQLite runs in WAL with immediate transactions: writers queue and never clash."""
-    said = environ.Env.db_url_config(url)
+    said = environ.Env.db_url_config(url) | {"CONN_MAX_AGE": 60}  # to open one takes as long as to ask for a case
     if said["ENGINE"].endswith("sqlite3"):
         pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
         said["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE", "init_command": pragmas}
     else:
-        said["CONN_MAX_AGE"] = 60
         said["CONN_HEALTH_CHECKS"] = True
         if said["ENGINE"].endswith("postgresql"):  # a page's queries are short: helpers and compilers begin too late
             said.setdefault("OPTIONS", {})["options"] = "-c jit=off -c max_parallel_workers_per_gather=0"
