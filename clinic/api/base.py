@@ -1,6 +1,10 @@
 """What the views share: input checked, output made, and reading written down before it is answered."""
 
-from django.db import transaction
+from contextlib import nullcontext
+from functools import wraps
+from threading import RLock
+
+from django.db import connection, transaction
 from rest_framework.generics import ListAPIView
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -9,6 +13,19 @@ from clinic.accounts.access import require
 from clinic.api.etags import check_match, etag_of
 from clinic.audit.services import record
 from clinic.cases.visibility import find
+
+TURN = RLock()
+
+
+def reading(method):
+    """In a transaction, and one thread at a time: SQLite lets one in alone, and has the others sleep up to 100 ms."""
+
+    @wraps(method)
+    def read(*args, **said):
+        with TURN if connection.vendor == "sqlite" else nullcontext(), transaction.atomic():
+            return method(*args, **said)
+
+    return read
 
 
 def checked(serializer_class, request, **said):
@@ -25,7 +42,7 @@ class ReadOne(APIView):
     recorded_as = None
     serializer_class = None
 
-    @transaction.atomic
+    @reading
     def get(self, request, pk):
         found = find(self.visible_to, pk, by=request.user)
         record(self.recorded_as, by=request.user, obj=found)
@@ -73,7 +90,7 @@ class ReadList(ListAPIView):
         """What the list belongs to, for the log: ``obj``."""
         return {}
 
-    @transaction.atomic
+    @reading
     def list(self, request, *args, **kwargs):
         require(request.user, self.act)
         about = self.about()
