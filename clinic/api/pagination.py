@@ -1,9 +1,11 @@
 """Pages by position, not by number: page 1000 costs what page 1 does, and a new row shifts nobody's page."""
 
 import binascii
+import heapq
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from itertools import islice
 
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -41,7 +43,7 @@ class KeysetPagination(BasePagination):
         if at:
             queryset = queryset.filter(_beyond(order, at))
         names = [_flip(name) for name in order] if back else order
-        rows = list(queryset.order_by(*names)[: self.limit + 1])
+        rows = _first(queryset, view.sites() if hasattr(view, "sites") else None, names, self.limit + 1)
         more, rows = len(rows) > self.limit, rows[: self.limit]
         rows = rows[::-1] if back else rows
         self.next = _at(rows, -1, order) if rows and (more or back) else None
@@ -93,6 +95,18 @@ def _order(request, view):
         known = ", ".join(sortable) or "nothing: this list has one order"
         raise InvalidInput("invalid_ordering", f"One sorts by {known}.", place="ordering")
     return said, "-id" if said.startswith("-") else "id"
+
+
+def _first(queryset, sites, names, count):
+    """The first rows; of each of ``sites`` by itself where they are told, for an index has the order of one site."""
+    if sites is None:
+        return list(queryset.order_by(*names)[:count])
+    if len(sites) == 1:
+        return list(queryset.filter(site=sites[0]).order_by(*names)[:count])
+    fields = [name.lstrip("-") for name in names]
+    places = [queryset.filter(site=site).order_by(*names).values_list("pk", *fields)[:count] for site in sites]
+    merged = heapq.merge(*places, key=lambda place: place[1:], reverse=names[0].startswith("-"))
+    return list(queryset.filter(pk__in=[place[0] for place in islice(merged, count)]).order_by(*names))
 
 
 def _position(request, order, model):

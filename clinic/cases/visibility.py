@@ -25,6 +25,11 @@ def _of_sites_or_opened(rows, user, patient):
     return rows.filter(here | Q(**{f"{patient}__in": opened}) if opened else here)
 
 
+def sites_listed_to(user):
+    """The sites whose rows are all that ``user`` sees; None where single patients of others are open to them, too."""
+    return None if patients_opened_by(user) else list(sites_where(user, "case.view").values_list("pk", flat=True))
+
+
 def items_visible_to(user):
     return StudyItem.objects.filter(case__in=cases_visible_to(user)).select_related(
         "case__patient__site", "case__created_by"

@@ -41,6 +41,7 @@ class Patient(models.Model):
         indexes = [
             models.Index(fields=["-created_at", "-id"]),
             models.Index(fields=["name", "id"], name="patient_by_name"),
+            models.Index(fields=["site", "created_at", "id"], name="patient_by_age"),
         ]
 
     def __str__(self):

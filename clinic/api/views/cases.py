@@ -13,7 +13,7 @@ from clinic.audit.services import record
 from clinic.cases.course import course_of
 from clinic.cases.models import Case
 from clinic.cases.services import edit_case, open_case
-from clinic.cases.visibility import cases_visible_to, find, patients_visible_to
+from clinic.cases.visibility import cases_visible_to, find, patients_visible_to, sites_listed_to
 from clinic.patients.models import Patient
 from clinic.patients.services import edit_patient, register_patient
 
@@ -26,7 +26,10 @@ class Patients(ReadList):
     sortable = ("created_at", "name", "mrn")
 
     def rows(self):
-        return patients_visible_to(self.request.user)
+        return patients_visible_to(self.request.user).select_related(None)
+
+    def sites(self):
+        return sites_listed_to(self.request.user)
 
     def get(self, request, *args, **kwargs):
         """Patients of the user's sites, newest first."""
@@ -76,7 +79,10 @@ class Cases(ReadList):
     sortable = ("created_at",)
 
     def rows(self):
-        return cases_visible_to(self.request.user)
+        return cases_visible_to(self.request.user).select_related(None)
+
+    def sites(self):
+        return sites_listed_to(self.request.user)
 
     def get(self, request, *args, **kwargs):
         """Cases of the user's sites, newest first."""
