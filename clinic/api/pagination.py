@@ -1,11 +1,9 @@
 """Pages by position, not by number: page 1000 costs what page 1 does, and a new row shifts nobody's page."""
 
 import binascii
-import heapq
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from itertools import islice
 
 from django.core.exceptions import ValidationError
 from django.db.models import Q
@@ -101,12 +99,11 @@ def _first(queryset, sites, names, count):
     """The first rows; of each of ``sites`` by itself where they are told, for an index has the order of one site."""
     if sites is None:
         return list(queryset.order_by(*names)[:count])
-    if len(sites) == 1:
-        return list(queryset.filter(site=sites[0]).order_by(*names)[:count])
-    fields = [name.lstrip("-") for name in names]
-    places = [queryset.filter(site=site).order_by(*names).values_list("pk", *fields)[:count] for site in sites]
-    merged = heapq.merge(*places, key=lambda place: place[1:], reverse=names[0].startswith("-"))
-    return list(queryset.filter(pk__in=[place[0] for place in islice(merged, count)]).order_by(*names))
+    firsts = [queryset.filter(site=site).order_by(*names)[:count] for site in sites]
+    if len(firsts) == 1:
+        return list(firsts[0])
+    keys = [pk for rows in firsts for pk in rows.values_list("pk", flat=True)]
+    return list(queryset.filter(pk__in=keys).order_by(*names)[:count])  # the database's order: its letters' is not ours
 
 
 def _position(request, order, model):
