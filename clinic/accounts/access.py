@@ -14,9 +14,14 @@ ACTS_OF_ROLE = {
 }
 
 
+def roles_with(*acts):
+    """The roles that include all these acts."""
+    return [role for role, may_do in ACTS_OF_ROLE.items() if may_do.issuperset(acts)]
+
+
 def sites_where(user, act):
     """The sites at which ``user`` may do ``act``, as a queryset."""
-    roles = [role for role, acts in ACTS_OF_ROLE.items() if act in acts]
+    roles = roles_with(act)
     if not user.is_active:
         return Site.objects.none()
     sites = Site.objects.filter(memberships__in=Membership.objects.filter(user=user.pk, role__in=roles))

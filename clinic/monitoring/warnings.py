@@ -1,18 +1,13 @@
 """Tell those who watch over the models that inputs or answers at a site have changed: in the log, and by e-mail."""
 
-import logging
-from smtplib import SMTPException
-
 from django.conf import settings
-from django.core.mail import EmailMessage
 from django.db import transaction
 
-from clinic.accounts.access import ACTS_OF_ROLE
+from clinic import mail
+from clinic.accounts.access import roles_with
 from clinic.accounts.models import User
 from clinic.audit.models import Action
 from clinic.audit.services import record
-
-logger = logging.getLogger(__name__)
 
 
 def warn(week, alerts):
@@ -24,7 +19,7 @@ def warn(week, alerts):
 
 def watchers(site):
     """Everybody who may look at the monitoring of ``site`` and manage models there."""
-    roles = [role for role, acts in ACTS_OF_ROLE.items() if {"monitoring.view", "model.manage"} <= acts]
+    roles = roles_with("monitoring.view", "model.manage")
     return User.objects.filter(memberships__site=site, memberships__role__in=roles, is_active=True).distinct()
 
 
@@ -35,8 +30,5 @@ def _mail(week, alerts):
         + "".join(f"- {said}\n" for said in alerts)
         + f"\n{settings.PUBLIC_URL}/monitoring/\n\nThis mail holds no patient data.\n"
     )
-    try:
-        for address in to:  # each alone: nobody learns who else is told
-            EmailMessage("[Marrow] Inputs or answers have changed", text, to=[address]).send()
-    except (OSError, SMTPException) as error:
-        logger.warning("a warning of drift could not be mailed: %s", type(error).__name__)
+    for address in to:  # each alone: nobody learns who else is told
+        mail.sent("[Marrow] Inputs or answers have changed", text, address)

@@ -4,19 +4,14 @@
 case come one after the other, and the constraint stands behind both.
 """
 
-import logging
-from smtplib import SMTPException
-
 from django.conf import settings
-from django.core.mail import BadHeaderError, EmailMessage
 from django.db.models import Q
 from django.utils import timezone
 
-from clinic.accounts.access import ACTS_OF_ROLE
+from clinic import mail
+from clinic.accounts.access import roles_with
 from clinic.accounts.models import User
 from clinic.notices.models import Kind, Notice, Preference, Scope
-
-logger = logging.getLogger(__name__)
 
 MAILS_AT_ONCE = 10
 SUBJECTS = {
@@ -69,21 +64,13 @@ def send_due():
 
 
 def _send(notice):
-    """Whether the server took it. The mail names no patient: mail is read on telephones and kept by strangers."""
+    """As ``mail.sent``. The mail names no patient: mail is read on telephones and kept by strangers."""
     text = (
         f"{SUBJECTS[notice.kind]} at {notice.case.site.name}.\n\n{settings.PUBLIC_URL}/notices/{notice.pk}/\n\n"
         "This mail holds no patient data. Decision support; a clinician reviews and signs.\n"
     )
     urgent = {"X-Priority": "1", "Importance": "high"} if notice.kind == Kind.URGENT else {}
-    mail = EmailMessage(f"[Marrow] {SUBJECTS[notice.kind]}", text, to=[notice.recipient.email], headers=urgent)
-    try:
-        return bool(mail.send())
-    except BadHeaderError:  # an address with a line end in it: no server will ever take it
-        logger.warning("a notice has no address that can be written to")
-        return True
-    except (OSError, SMTPException) as error:
-        logger.warning("a notice could not be mailed and waits: %s", type(error).__name__)
-        return False
+    return mail.sent(f"[Marrow] {SUBJECTS[notice.kind]}", text, notice.recipient.email, urgent)
 
 
 def _wants_mail(user):
@@ -96,10 +83,8 @@ def _preference(user):
 
 def _recipients(case, kind, asked_by):
     """Everybody who may sign at the site, as they wish; and who asked, while they still work there."""
-    signers = [role for role, acts in ACTS_OF_ROLE.items() if "report.sign" in acts]
-    readers = [role for role, acts in ACTS_OF_ROLE.items() if "case.view" in acts]
-    may_sign = Q(memberships__site=case.site_id, memberships__role__in=signers)
-    asked = Q(pk=asked_by.pk, memberships__site=case.site_id, memberships__role__in=readers)
+    may_sign = Q(memberships__site=case.site_id, memberships__role__in=roles_with("report.sign"))
+    asked = Q(pk=asked_by.pk, memberships__site=case.site_id, memberships__role__in=roles_with("case.view"))
     users = User.objects.filter(may_sign | asked, is_active=True).select_related("notice_preference").distinct()
     return [
         user for user in users if kind == Kind.URGENT or user.pk == asked_by.pk or _preference(user).scope == Scope.SITE

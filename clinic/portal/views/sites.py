@@ -4,10 +4,12 @@ from django.contrib import messages
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from clinic.accounts.access import sites_where
+from clinic.accounts.access import roles_with, sites_where
 from clinic.accounts.sites import set_second_reader
 from clinic.cases.visibility import find
 from clinic.portal.guard import allowed
+
+SIGNERS = roles_with("report.sign")
 
 
 def sites_managed_by(user):
@@ -22,7 +24,7 @@ def sites(request):
 
 
 def _signers(site):
-    return sum(row.role == "clinician" for row in site.memberships.all())
+    return sum(row.role in SIGNERS for row in site.memberships.all())
 
 
 @require_POST
