@@ -9,6 +9,7 @@ from clinic.audit.models import Action, Outcome
 from clinic.audit.words import words_of
 from clinic.cases.models import Case, Decision, ItemKind, Stage
 from clinic.cases.worklist import SORTS, VIEWS
+from clinic.errors import MarrowError
 from clinic.patients.models import Sex
 from ml.diagnosis_tree import load_tree
 
@@ -20,6 +21,21 @@ UPLOAD_KINDS = {
     ItemKind.LABS: "Labs (CSV or JSON)",
     ItemKind.HISTORY: "History (text)",
 }
+
+
+def put_beside(form, error):
+    """What a service says against the input, at the field that it names, else at the form."""
+    form.add_error(error.place if error.place in form.fields else None, error.detail)
+
+
+def done(form, service, **said):
+    """Whether the service did it; what it says against it is put beside the field."""
+    try:
+        service(**said)
+    except MarrowError as error:
+        put_beside(form, error)
+        return False
+    return True
 
 
 class SignInForm(forms.Form):

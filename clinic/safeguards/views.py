@@ -7,7 +7,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from clinic.accounts.access import may, require
 from clinic.audit.models import Action
 from clinic.cases.visibility import find
-from clinic.errors import MarrowError
+from clinic.portal.forms import done
 from clinic.portal.guard import allowed, note, signed_in
 from clinic.safeguards import emergency, halts
 from clinic.safeguards.forms import BreakGlassForm, HaltForm, ReleaseForm, ReviewForm
@@ -20,7 +20,7 @@ SHOWN = 50
 @allowed("inference.halt")
 def stop(request):
     form = HaltForm(request.POST if request.method == "POST" else None)
-    if form.is_valid() and _done(form, halts.halt, by=request.user, **form.cleaned_data):
+    if form.is_valid() and done(form, halts.halt, by=request.user, **form.cleaned_data):
         messages.success(request, "Halted. No new inference begins; what runs ends within seconds.")
         return redirect("safeguards:stop")
     page = {"form": form, "live": halts.live_halts().select_related("by"), "release_form": ReleaseForm()}
@@ -32,21 +32,11 @@ def stop(request):
 @allowed("inference.halt")
 def release(request, pk):
     halt, form = get_object_or_404(Halt, pk=pk), ReleaseForm(request.POST)
-    if form.is_valid() and _done(form, halts.release, by=request.user, halt=halt, **form.cleaned_data):
+    if form.is_valid() and done(form, halts.release, by=request.user, halt=halt, **form.cleaned_data):
         messages.success(request, "Released.")
     else:
         messages.error(request, " ".join(said for errors in form.errors.values() for said in errors))
     return redirect("safeguards:stop")
-
-
-def _done(form, service, **said):
-    """Whether the service did it; what it says against it is put beside the field."""
-    try:
-        service(**said)
-    except MarrowError as error:
-        form.add_error(error.place if error.place in form.fields else None, error.detail)
-        return False
-    return True
 
 
 @require_http_methods(["GET", "POST"])
@@ -57,7 +47,7 @@ def emergency_access(request):
     if request.method == "POST" or not (breaks or reviews):
         require(request.user, "glass.break")
     form = BreakGlassForm(request.POST if request.method == "POST" else None)
-    if form.is_valid() and _done(form, emergency.break_glass, by=request.user, **form.cleaned_data):
+    if form.is_valid() and done(form, emergency.break_glass, by=request.user, **form.cleaned_data):
         messages.warning(request, "Open for an hour. Everything you read is recorded, and judged by the site.")
         return redirect("safeguards:emergency")
     live = emergency.open_to(request.user).prefetch_related("patient__cases").select_related("patient__site")
@@ -78,7 +68,7 @@ def emergency_access(request):
 def review(request, pk):
     access, form = find(emergency.accesses_visible_to, pk, by=request.user), ReviewForm(request.POST)
     said = form.is_valid() and form.cleaned_data | {"justified": form.cleaned_data["justified"] == "yes"}
-    if said and _done(form, emergency.review, access=access, by=request.user, **said):
+    if said and done(form, emergency.review, access=access, by=request.user, **said):
         messages.success(request, "Judged.")
     else:
         messages.error(request, " ".join(text for errors in form.errors.values() for text in errors))

@@ -7,11 +7,12 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from clinic.audit.models import Action
 from clinic.cases.visibility import find, patients_visible_to
-from clinic.errors import InvalidInput, MarrowError
+from clinic.errors import InvalidInput
 from clinic.interop.results.forms import DismissForm, TakeForm
 from clinic.interop.results.models import HeldStatus
 from clinic.interop.results.services import dismiss_held, take_held
 from clinic.interop.results.visibility import held_visible_to
+from clinic.portal.forms import done
 from clinic.portal.guard import allowed, note
 
 PAGE = 50
@@ -37,11 +38,11 @@ def held_result(request, pk):
     act = request.POST.get("act")
     take = TakeForm(request.POST if act == "take" else None, held=held)
     dismiss = DismissForm(request.POST if act == "dismiss" else None)
-    if act == "take" and take.is_valid() and _done(take, _take, held=held, by=request.user, said=take.cleaned_data):
+    if act == "take" and take.is_valid() and done(take, _take, held=held, by=request.user, said=take.cleaned_data):
         messages.success(request, "Taken. It stands with the patient's other values.")
         return redirect("exchange:held_results")
     aside = act == "dismiss" and dismiss.is_valid()
-    if aside and _done(dismiss, dismiss_held, held=held, by=request.user, **dismiss.cleaned_data):
+    if aside and done(dismiss, dismiss_held, held=held, by=request.user, **dismiss.cleaned_data):
         messages.success(request, "Put aside, with your reason.")
         return redirect("exchange:held_results")
     note(request, Action.RESULT_READ, obj=held, patient=held.patient, site=held.site)
@@ -57,13 +58,3 @@ def _take(*, held, by, said):
         problem = f"No patient of {held.site.name} has the record number {mrn}."
         raise InvalidInput("unknown_patient", problem, "Register the patient first.", place="mrn")
     take_held(held=held, by=by, patient=patient, **said)
-
-
-def _done(form, service, **said):
-    """Whether the service did it; what it says against it is put beside the field."""
-    try:
-        service(**said)
-    except MarrowError as error:
-        form.add_error(error.place if error.place in form.fields else None, error.detail)
-        return False
-    return True

@@ -18,6 +18,7 @@ from clinic.interop.webhooks.services import (
     switch_webhook,
     webhooks_visible_to,
 )
+from clinic.portal.forms import put_beside
 from clinic.portal.guard import allowed, note
 
 PAGE = 50
@@ -32,7 +33,7 @@ def webhooks(request):
             _, secret = create_webhook(by=request.user, **form.cleaned_data)
             form = WebhookForm(user=request.user)
         except MarrowError as error:
-            form.add_error(error.place if error.place in form.fields else None, error.detail)
+            put_beside(form, error)
     status = request.GET.get("status")
     status = status if status in DeliveryStatus.values else DeliveryStatus.DEAD
     rows = deliveries_visible_to(request.user).filter(status=status).order_by("-created_at", "-pk")

@@ -18,7 +18,7 @@ from clinic.cases.visibility import analyses_visible_to, cases_visible_to, find,
 from clinic.errors import MarrowError
 from clinic.patients.services import register_patient, search_patients
 from clinic.portal import glance, labs_view
-from clinic.portal.forms import UPLOAD_KINDS, CaseForm, PatientForm, UploadForm
+from clinic.portal.forms import UPLOAD_KINDS, CaseForm, PatientForm, UploadForm, put_beside
 from clinic.portal.guard import allowed, note
 from clinic.portal.reading import read_assessment
 from clinic.portal.templatetags.portal import modality_name
@@ -45,7 +45,7 @@ def new_case(request):
         try:
             case = _open(patient, patient_form, case_form, request.user)
         except MarrowError as error:
-            forms[0].add_error(error.place if error.place in forms[0].fields else None, error.detail)
+            put_beside(forms[0], error)
         else:
             return redirect("portal:case", case.pk)
     return render(request, "portal/new_case.html", _new_case_page(request, patient, patient_form, case_form))

@@ -11,7 +11,7 @@ from clinic.accounts import services, sessions
 from clinic.accounts.access import sites_where
 from clinic.cases.visibility import find
 from clinic.errors import InvalidInput, MarrowError
-from clinic.portal.forms import NewPersonForm, RoleForm
+from clinic.portal.forms import NewPersonForm, RoleForm, put_beside
 from clinic.portal.guard import allowed
 
 
@@ -35,7 +35,7 @@ def new_person(request):
                 made = services.create_user(**said, by=request.user)
                 services.grant_role(user=made, site=site, role=role, by=request.user)
         except MarrowError as error:
-            form.add_error(error.place if error.place in form.fields else None, error.detail)
+            put_beside(form, error)
         else:
             return redirect("portal:person", made.pk)
     return render(request, "portal/new_person.html", {"form": form}, status=400 if form.errors else 200)

@@ -12,7 +12,7 @@ from clinic.cases import reports
 from clinic.cases.downloads import handed_out
 from clinic.cases.visibility import cases_visible_to, find, reports_visible_to
 from clinic.errors import MarrowError
-from clinic.portal.forms import AmendForm, SecondForm, SignForm
+from clinic.portal.forms import AmendForm, SecondForm, SignForm, put_beside
 from clinic.portal.guard import allowed, note
 from clinic.portal.pdf import report_pdf
 from clinic.portal.reading import read_report
@@ -89,7 +89,7 @@ def second(request, pk):
         try:
             read_second(report=report, by=request.user, **said)
         except MarrowError as error:
-            form.add_error(error.place if error.place in form.fields else None, error.detail)
+            put_beside(form, error)
         else:
             messages.success(request, "Kept.")
             return redirect("portal:report", report.pk)
@@ -105,7 +105,7 @@ def sign(request, pk):
         try:
             reports.sign(report=report, by=request.user, **form.cleaned_data)
         except MarrowError as error:
-            form.add_error(error.place if error.place in form.fields else None, error.detail)
+            put_beside(form, error)
         else:
             messages.success(request, "Signed.")
             return redirect("portal:report", report.pk)
@@ -121,7 +121,7 @@ def amend(request, pk):
         try:
             amendment = reports.amend(report=report, by=request.user, **form.cleaned_data)
         except MarrowError as error:
-            form.add_error(error.place if error.place in form.fields else None, error.detail)
+            put_beside(form, error)
         else:
             return redirect("portal:report", amendment.pk)
     return _show(request, report, amend_form=form, status=400)

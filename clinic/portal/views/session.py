@@ -21,7 +21,7 @@ from clinic.audit.models import Action
 from clinic.audit.services import record
 from clinic.cases.visibility import find
 from clinic.errors import MarrowError
-from clinic.portal.forms import PasswordForm, SignInForm
+from clinic.portal.forms import PasswordForm, SignInForm, put_beside
 from clinic.portal.guard import signed_in
 
 
@@ -99,7 +99,7 @@ def change_password(request):
         try:
             change_own_password(request=request, by=request.user, **form.cleaned_data)
         except MarrowError as error:
-            form.add_error(error.place if error.place in form.fields else None, error.detail)
+            put_beside(form, error)
         else:
             update_session_auth_hash(request, request.user)
             messages.success(request, "The password is changed. Your other sessions are over.")
