@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from email.message import Message
+from urllib.request import parse_http_list
 
 from pydicom import uid
 from rest_framework.exceptions import NotAcceptable
@@ -35,20 +36,8 @@ class Wanted:
 def wanted(request):
     """What the client takes, what it likes best first. Nothing said is everything."""
     said = request.headers.get("Accept", "") or "*/*"
-    ranges = [_wanted(one) for one in _parted(said)[:MOST_WANTED] if one.strip()]
+    ranges = [_wanted(one) for one in parse_http_list(said)[:MOST_WANTED] if one]
     return sorted((one for one in ranges if one.q > 0), key=lambda one: -one.q)
-
-
-def _parted(text):
-    """Split at commas, but for those in quotes."""
-    pieces, quoted = [""], False
-    for letter in text:
-        quoted ^= letter == '"'
-        if letter == "," and not quoted:
-            pieces.append("")
-        else:
-            pieces[-1] += letter
-    return pieces
 
 
 def _wanted(text):

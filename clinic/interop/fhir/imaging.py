@@ -7,7 +7,7 @@ from django.db.models import Q
 from clinic.audit.models import Action
 from clinic.interop.dicomweb.models import DicomInstance
 from clinic.interop.dicomweb.services import SOP_CLASSES, studies_visible_to
-from clinic.interop.fhir.search import EVERY, Source, by_date, by_day, by_reference, token
+from clinic.interop.fhir.search import EVERY, Source, by_date, by_reference, token
 from clinic.interop.fhir.structure import coding, instant, of_patient
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
@@ -62,10 +62,12 @@ def _with(*said, **fields):
     return DicomInstance.objects.filter(*said, **fields).values("study")
 
 
+DAYS = by_date("study_date", whole_days=True, written="%Y%m%d")  # as DICOM writes them
+
+
 def _started(text):
-    """By the study's day, which DICOM writes as 20260302."""
-    span = by_day("study_date")(text)
-    return Q(pk__in=_with(span).exclude(study_date=""))
+    """By the study's day."""
+    return Q(pk__in=_with(DAYS(text)).exclude(study_date=""))
 
 
 STUDIES = Source(

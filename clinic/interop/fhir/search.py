@@ -189,8 +189,11 @@ def by_reference(kind, field_):
     return say
 
 
-def by_date(field_, *, whole_days=False):
-    """``ge2026-01``, ``2026-03-02``, ``lt2026-03-02T12:00:00Z``: FHIR's prefixes over FHIR's partial dates."""
+def by_date(field_, *, whole_days=False, written=""):
+    """``ge2026-01``, ``2026-03-02``, ``lt2026-03-02T12:00:00Z``: FHIR's prefixes over FHIR's partial dates.
+
+    ``whole_days``: of a column of days; ``written``: how they are written where it is one of text.
+    """
 
     def say(text):
         match = PREFIXED.fullmatch(text)
@@ -201,6 +204,8 @@ def by_date(field_, *, whole_days=False):
             )
         if whole_days:
             start, end = start.date(), (end - timedelta(microseconds=1)).date() + timedelta(days=1)
+        if written:
+            start, end = start.strftime(written), end.strftime(written)
         inside = Q(**{f"{field_}__gte": start, f"{field_}__lt": end})
         return {
             "eq": inside,
@@ -209,28 +214,6 @@ def by_date(field_, *, whole_days=False):
             "ge": Q(**{f"{field_}__gte": start}),
             "lt": Q(**{f"{field_}__lt": start}),
             "le": Q(**{f"{field_}__lt": end}),
-        }[match[1] or "eq"]
-
-    return say
-
-
-def by_day(field_):
-    """As ``by_date``, over a column that holds days as 20260302."""
-
-    def say(text):
-        match = PREFIXED.fullmatch(text)
-        start, end = _span(match[2]) if match else (None, None)
-        if start is None:
-            raise NotUnderstood("bad_date", f"{text[:40]!r} is no date.", "Use, for example, ge2026-03-02.")
-        first, last = f"{start:%Y%m%d}", f"{end - timedelta(microseconds=1):%Y%m%d}"
-        inside = Q(**{f"{field_}__gte": first, f"{field_}__lte": last})
-        return {
-            "eq": inside,
-            "ne": ~inside,
-            "gt": Q(**{f"{field_}__gt": last}),
-            "ge": Q(**{f"{field_}__gte": first}),
-            "lt": Q(**{f"{field_}__lt": first}),
-            "le": Q(**{f"{field_}__lte": last}),
         }[match[1] or "eq"]
 
     return say

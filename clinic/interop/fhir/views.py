@@ -113,19 +113,8 @@ class OfType(FhirView):
         params = {name: texts for name, texts in params.items() if name not in unknown}
         page = find_page(sources, request.user, params)
         found = [source.resource(row) for source, row in page.rows]
-        entries = [
-            {"fullUrl": f"{self.base_url()}{kind}/{one['id']}", "resource": one, "search": {"mode": "match"}}
-            for one in found
-        ]
         beside = included(kind, found, params.get("_include", []), request.user)
-        entries += [
-            {
-                "fullUrl": f"{self.base_url()}{one['resourceType']}/{one['id']}",
-                "resource": one,
-                "search": {"mode": "include"},
-            }
-            for one in beside
-        ]
+        entries = [self._entry(one, "match") for one in found] + [self._entry(one, "include") for one in beside]
         if unknown:
             said = outcome.issue("not-supported", f"Not used: {', '.join(sorted(unknown))}.", severity="warning")
             entries.append({"resource": outcome.outcome(said), "search": {"mode": "outcome"}})
@@ -147,6 +136,13 @@ class OfType(FhirView):
             remedy = "See /fhir/metadata, or send `Prefer: handling=lenient`."
             raise outcome.NotUnderstood("unknown_parameter", problem, remedy)
         return unknown
+
+    def _entry(self, one, mode):
+        return {
+            "fullUrl": f"{self.base_url()}{one['resourceType']}/{one['id']}",
+            "resource": one,
+            "search": {"mode": mode},
+        }
 
     def _links(self, kind, params, cursor):
         here = {name: texts for name, texts in params.items() if name != "_page"}
