@@ -98,7 +98,7 @@ CELLS: dict[str, CellStyle] = {
         1.3, (1.5, 1.7, 0.8), (0.46, 0.5, 0.24), ((0, 0, 0.56, 0.54),), chromatin=0.25, clump=0.14
     ),
     "Haematogone": CellStyle(
-        1.61,
+        1.35,
         (1.197, 1.392, 0.788),
         (0.704, 0.325, 0.189),
         ((0, 0, 0.9, 0.88),),
@@ -159,7 +159,7 @@ FIELDS: dict[str, FieldStyle] = {  # fitted to what the training images look lik
     ),
     "Early Pre-B": FieldStyle(
         (248, 254, 253),
-        (0.361, 0.334, 0.124),
+        (0.361, 0.267, 0.124),
         (117, 153),
         (("Lymphoblast, Early Pre-B", 4, 10),),
         stain=(0.849, 0.982, 0.341),
